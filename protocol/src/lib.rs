@@ -4,7 +4,25 @@
 //! Rules ([`scheduler`], [`compute`], [`messenger`], [`repair`]) read a [`log`] and return what is to be written and
 //! done; they never write, wait or evaluate. `ao-node` is the world around them.
 
+pub mod announcement;
+pub mod assignment;
+pub mod attestation;
+pub mod backoff;
+pub mod compute;
+pub mod entry;
 pub mod id;
 pub mod item;
+pub mod log;
+pub mod message;
+pub mod messenger;
+pub mod module;
+pub mod network;
+pub mod origin;
+pub mod outcome;
+pub mod process;
+pub mod repair;
+pub mod scheduler;
 pub mod tag;
+pub mod trust;
 pub mod wallet;
+pub mod wire;

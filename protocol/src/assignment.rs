@@ -1,0 +1,206 @@
+//! An assignment: the scheduler's signed statement that an item has a slot of a process, and how it chains to the slot
+//! before. Tags and hash chain are those of ao's schedulers; `Messenger`, `Push-Depth` and the origin tags are ours.
+
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+
+use crate::id::{Address, Digest, Id};
+use crate::item::{ItemBuilder, ItemError, VerifiedItem};
+use crate::origin::{Origin, OriginError};
+use crate::wallet::Signer;
+
+/// Tag with the messenger that submitted the item.
+pub const MESSENGER: &str = "Messenger";
+/// Tag with the distance from the user's message that started it.
+pub const PUSH_DEPTH: &str = "Push-Depth";
+
+/// A verified assignment item, read once.
+#[derive(Clone, Debug)]
+pub struct Assignment {
+    /// The signed item.
+    pub item: VerifiedItem,
+    /// What it says.
+    pub statement: Statement,
+}
+
+/// What an assignment says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// The process.
+    pub process: Id,
+    /// Always 0 so far.
+    pub epoch: u64,
+    /// The slot; ao's `Nonce`. Slot 0 is the process item itself.
+    pub slot: u64,
+    /// Link to the slot before; see [`first_link`] and [`next_link`].
+    pub hash_chain: Digest,
+    /// Arweave's height when it was assigned, as far as the scheduler knew.
+    pub block_height: u64,
+    /// The scheduler's clock in milliseconds since 1970; never decreases within a process.
+    pub timestamp_ms: u64,
+    /// The assigned item; none for slot 0.
+    pub message: Option<Id>,
+    /// Who submitted it and delivers what the process sends in answer.
+    pub messenger: Option<Address>,
+    /// Distance from the user's message that started it.
+    pub depth: u32,
+    /// Where a pushed message comes from.
+    pub origin: Option<Origin>,
+}
+
+/// Why an item is not an assignment.
+#[derive(Debug, Error)]
+pub enum AssignmentError {
+    /// Not of type Assignment.
+    #[error("tag Type is {0:?}, expected \"Assignment\"")]
+    OtherType(String),
+    /// A tag that is missing or can't be read.
+    #[error("assignment tag {name} is {value:?}; expected {expected}")]
+    Tag {
+        /// Which tag.
+        name: &'static str,
+        /// What it says, empty when missing.
+        value: String,
+        /// What it should say.
+        expected: &'static str,
+    },
+    /// Its origin tags are wrong.
+    #[error(transparent)]
+    Origin(#[from] OriginError),
+}
+
+/// The link of slot 0: sha-256 of the process id.
+pub fn first_link(process: &Id) -> Digest {
+    Digest::from(<[u8; 32]>::from(Sha256::digest(process)))
+}
+
+/// The link after an assignment: sha-256 of its id and its own link.
+pub fn next_link(assignment: &Id, link: &Digest) -> Digest {
+    let hash = Sha256::new().chain_update(assignment).chain_update(link).finalize();
+    Digest::from(<[u8; 32]>::from(hash))
+}
+
+impl Statement {
+    /// Signs the statement as an assignment item, with tags in the order of ao's reference scheduler.
+    pub fn sign(self, signer: &dyn Signer) -> Result<Assignment, ItemError> {
+        let mut item = ItemBuilder::new()
+            .tag("Process", self.process.to_string())
+            .tag("Epoch", self.epoch.to_string())
+            .tag("Nonce", self.slot.to_string())
+            .tag("Hash-Chain", self.hash_chain.to_string())
+            .tag("Block-Height", format!("{:012}", self.block_height))
+            .tag("Timestamp", self.timestamp_ms.to_string())
+            .tag("Data-Protocol", "ao")
+            .tag("Type", "Assignment")
+            .tag("Variant", "ao.TN.1");
+        if let Some(message) = self.message {
+            item = item.tag("Message", message.to_string());
+        }
+        if let Some(messenger) = self.messenger {
+            item = item.tag(MESSENGER, messenger.to_string());
+        }
+        item = item.tag(PUSH_DEPTH, self.depth.to_string());
+        if let Some(origin) = self.origin {
+            item.tags.extend(origin.tags());
+        }
+        Ok(Assignment { item: item.sign(signer)?, statement: self })
+    }
+}
+
+impl Assignment {
+    /// Reads a verified assignment item. Who signed it is for the caller to compare with the process's scheduler.
+    pub fn read(item: VerifiedItem) -> Result<Assignment, AssignmentError> {
+        match item.tag("Type") {
+            Some("Assignment") => {}
+            other => return Err(AssignmentError::OtherType(other.unwrap_or_default().to_string())),
+        }
+        fn parse<T: std::str::FromStr>(
+            item: &VerifiedItem,
+            name: &'static str,
+            expected: &'static str,
+        ) -> Result<T, AssignmentError> {
+            let value = item.tag(name).unwrap_or_default();
+            value.parse().map_err(|_| AssignmentError::Tag { name, value: value.to_string(), expected })
+        }
+        fn optional<T: std::str::FromStr>(
+            item: &VerifiedItem,
+            name: &'static str,
+            expected: &'static str,
+        ) -> Result<Option<T>, AssignmentError> {
+            if item.tag(name).is_none() { Ok(None) } else { parse(item, name, expected).map(Some) }
+        }
+        let statement = Statement {
+            process: parse(&item, "Process", "a process id")?,
+            epoch: parse(&item, "Epoch", "a number")?,
+            slot: parse(&item, "Nonce", "a slot number")?,
+            hash_chain: parse(&item, "Hash-Chain", "32 bytes in base64url")?,
+            block_height: parse(&item, "Block-Height", "a block height")?,
+            timestamp_ms: parse(&item, "Timestamp", "milliseconds since 1970")?,
+            message: optional(&item, "Message", "an item id")?,
+            messenger: optional(&item, MESSENGER, "an address")?,
+            depth: optional(&item, PUSH_DEPTH, "a number")?.unwrap_or(0),
+            origin: Origin::read(item.tags())?,
+        };
+        Ok(Assignment { item, statement })
+    }
+
+    /// The assignment's own id.
+    pub fn id(&self) -> Id {
+        self.item.id()
+    }
+
+    /// The link that the next slot must carry.
+    pub fn next_link(&self) -> Digest {
+        next_link(&self.id(), &self.statement.hash_chain)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::origin::{OutboxIndex, OutboxKind};
+    use crate::wallet::Wallet;
+
+    #[test]
+    fn the_hash_chain_is_that_of_ao() {
+        let first = first_link(&Id::from([9; 32]));
+        assert_eq!(first.to_string(), "jAzBegSULMT44P4LMCYG0xCIYMEmQouizutfntQcKwU");
+        let next = next_link(&Id::from([3; 32]), &first);
+        assert_eq!(next.to_string(), "l7LToWgogewR50fz3UwkKjP4z_bG1iJOHdIyeO7zVVQ");
+    }
+
+    #[test]
+    fn a_statement_survives_signing_and_reading() {
+        let process = Id::from([1; 32]);
+        let statement = Statement {
+            process,
+            epoch: 0,
+            slot: 7,
+            hash_chain: first_link(&process),
+            block_height: 1_400_000,
+            timestamp_ms: 1_700_000_000_123,
+            message: Some(Id::from([2; 32])),
+            messenger: Some(Address::from([3; 32])),
+            depth: 4,
+            origin: Some(Origin {
+                process: Id::from([5; 32]),
+                slot: 6,
+                index: OutboxIndex { kind: OutboxKind::Message, position: 0 },
+            }),
+        };
+        let signed = statement.clone().sign(&Wallet::ed25519_from_seed([1; 32])).unwrap();
+        assert_eq!(signed.item.tag("Block-Height"), Some("000001400000"));
+        assert_eq!(Assignment::read(signed.item.clone()).unwrap().statement, statement);
+        let mut bare = statement;
+        (bare.message, bare.messenger, bare.origin) = (None, None, None);
+        let signed = bare.clone().sign(&Wallet::ed25519_from_seed([1; 32])).unwrap();
+        assert_eq!(Assignment::read(signed.item).unwrap().statement, bare);
+    }
+
+    #[test]
+    fn unreadable_tags_are_named() {
+        let item = ItemBuilder::new().tag("Type", "Assignment").tag("Process", "short");
+        let cause = Assignment::read(item.sign(&Wallet::ed25519_from_seed([1; 32])).unwrap()).unwrap_err();
+        assert!(cause.to_string().contains("Process"), "{cause}");
+    }
+}

@@ -1,0 +1,133 @@
+//! An entry of a process's log: an assignment with the item that it assigns, and the proof of origin where the
+//! item is not its own proof.
+
+use thiserror::Error;
+
+use crate::assignment::{Assignment, AssignmentError};
+use crate::id::Id;
+use crate::item::{DataItem, ItemError, VerifiedItem};
+use crate::origin::DeliveryId;
+use crate::wire::{EntryBytes, ItemBytes};
+
+/// One slot of a process, every signature verified and every part consistent with the others.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The scheduler's assignment.
+    pub assignment: Assignment,
+    /// The assigned item: a message to this process, the process itself in slot 0, or an item from elsewhere.
+    pub item: VerifiedItem,
+    /// For an item from elsewhere: the messenger's signed `Assign` that asked for it.
+    pub proof: Option<VerifiedItem>,
+}
+
+/// Why bytes are not an entry.
+#[derive(Debug, Error)]
+pub enum EntryError {
+    /// A part is no verifiable item.
+    #[error("{part} of the entry: {cause}")]
+    Item {
+        /// Which part.
+        part: &'static str,
+        /// What is wrong with it.
+        cause: ItemError,
+    },
+    /// The assignment can't be read.
+    #[error(transparent)]
+    Assignment(#[from] AssignmentError),
+    /// The item was left out to keep gossip small: the whole entry is to be asked for.
+    #[error("slot {slot} of {process} came without its item")]
+    WithoutItem {
+        /// Which process.
+        process: Id,
+        /// Which slot.
+        slot: u64,
+    },
+    /// The parts do not belong together.
+    #[error("the parts of the entry do not belong together: {0}")]
+    Mismatch(&'static str),
+}
+
+impl Entry {
+    /// Reads and verifies what a peer sent.
+    pub fn verify(bytes: &EntryBytes) -> Result<Entry, EntryError> {
+        Entry::read(bytes, |bytes| DataItem::decode(bytes)?.verify())
+    }
+
+    /// Reads what this node verified before it stored it.
+    pub fn from_own_store(bytes: &EntryBytes) -> Result<Entry, EntryError> {
+        Entry::read(bytes, VerifiedItem::from_own_store)
+    }
+
+    fn read(
+        bytes: &EntryBytes,
+        item: impl Fn(Vec<u8>) -> Result<VerifiedItem, ItemError>,
+    ) -> Result<Entry, EntryError> {
+        let part = |part: &'static str, bytes: &ItemBytes| {
+            item(bytes.0.clone()).map_err(|cause| EntryError::Item { part, cause })
+        };
+        let assignment = Assignment::read(part("assignment", &bytes.assignment)?)?;
+        let Some(body) = &bytes.item else {
+            let statement = &assignment.statement;
+            return Err(EntryError::WithoutItem { process: statement.process, slot: statement.slot });
+        };
+        let entry = Entry {
+            item: part("item", body)?,
+            proof: bytes.proof.as_ref().map(|proof| part("proof", proof)).transpose()?,
+            assignment,
+        };
+        entry.check()?;
+        Ok(entry)
+    }
+
+    /// Whether the parts belong together.
+    fn check(&self) -> Result<(), EntryError> {
+        let statement = &self.assignment.statement;
+        let expected = statement.message.unwrap_or(statement.process);
+        if self.item.id() != expected {
+            return Err(EntryError::Mismatch("the item is not the one that the assignment names"));
+        }
+        if (statement.slot == 0) != statement.message.is_none() {
+            return Err(EntryError::Mismatch("slot 0 is the process itself and no other slot is"));
+        }
+        match &self.proof {
+            None if statement.slot > 0 && self.item.target() != Some(statement.process) => {
+                Err(EntryError::Mismatch("a message for another process came without the request that assigned it"))
+            }
+            Some(proof) if proof.tag("Type") != Some("Assign") || proof.target() != Some(statement.process) => {
+                Err(EntryError::Mismatch("the proof is no Assign for this process"))
+            }
+            Some(proof) if proof.tag("Message") != Some(&expected.to_string()) => {
+                Err(EntryError::Mismatch("the proof assigns another item"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The entry as it travels and as it is stored.
+    pub fn to_bytes(&self) -> EntryBytes {
+        let bytes = |item: &VerifiedItem| ItemBytes(item.bytes().to_vec());
+        EntryBytes {
+            assignment: bytes(&self.assignment.item),
+            item: Some(bytes(&self.item)),
+            proof: self.proof.as_ref().map(bytes),
+        }
+    }
+
+    /// The outbox entry that this slot delivers, if it was pushed by a process. A spawn has no target, for the id of
+    /// the child depends on who signed it.
+    pub fn delivery(&self) -> Option<DeliveryId> {
+        let statement = &self.assignment.statement;
+        let target = (statement.slot > 0).then_some(statement.process);
+        statement.origin.map(|origin| DeliveryId { origin, target })
+    }
+
+    /// The process.
+    pub fn process(&self) -> Id {
+        self.assignment.statement.process
+    }
+
+    /// The slot.
+    pub fn slot(&self) -> u64 {
+        self.assignment.statement.slot
+    }
+}

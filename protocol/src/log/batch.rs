@@ -1,0 +1,150 @@
+//! What is to be written, in order, and what a rule must see of it before it is: tips and slots given in this batch.
+
+use std::collections::HashMap;
+
+use super::{Delivery, Log, LogError, Tip};
+use crate::attestation::Attestation;
+use crate::entry::Entry;
+use crate::id::Id;
+use crate::item::VerifiedItem;
+use crate::origin::DeliveryId;
+use crate::outcome::OutcomeRecord;
+use crate::wire::EntryBytes;
+
+/// One write.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// The next slot of a process, with its indexes: tip, item, origin.
+    Entry(Box<Entry>),
+    /// An item without a slot.
+    Item(VerifiedItem),
+    /// The outcome of the slot after the computed ones, which moves the cursor.
+    Outcome {
+        /// Which process.
+        process: Id,
+        /// Which slot.
+        slot: u64,
+        /// What it gave.
+        record: Box<OutcomeRecord>,
+    },
+    /// A compute unit's attestation.
+    Attestation(Box<Attestation>),
+    /// The state of an outbox entry on its way.
+    Delivery(Box<Delivery>),
+    /// The messenger settled all slots below this one.
+    Delivered {
+        /// Which process.
+        process: Id,
+        /// The next slot to settle.
+        next: u64,
+    },
+    /// Two assignments of one slot.
+    Evidence {
+        /// Which process.
+        process: Id,
+        /// The one that this node follows, and the other.
+        entries: Box<(EntryBytes, EntryBytes)>,
+    },
+}
+
+/// Writes that are committed together. It answers for what it holds as the log does after the commit, so that one
+/// batch can hold several slots of a process.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    writes: Vec<Write>,
+    tips: HashMap<Id, Tip>,
+    items: HashMap<(Id, Id), u64>,
+    deliveries: HashMap<DeliveryId, (Id, u64)>,
+    processes: HashMap<Id, VerifiedItem>,
+}
+
+impl Batch {
+    /// An empty batch.
+    pub fn new() -> Batch {
+        Batch::default()
+    }
+
+    /// Adds a write.
+    pub fn push(&mut self, write: Write) {
+        if let Write::Entry(entry) = &write {
+            let (process, slot) = (entry.process(), entry.slot());
+            self.tips.insert(process, Tip::after(entry));
+            self.items.entry((process, entry.item.id())).or_insert(slot);
+            if let Some(delivery) = entry.delivery() {
+                self.deliveries.insert(delivery, (process, slot));
+            }
+            if slot == 0 {
+                self.processes.insert(process, entry.item.clone());
+            }
+        }
+        self.writes.push(write);
+    }
+
+    /// Adds all writes of another batch after these.
+    pub fn append(&mut self, other: Batch) {
+        for write in other.writes {
+            self.push(write);
+        }
+    }
+
+    /// The writes in order.
+    pub fn writes(&self) -> &[Write] {
+        &self.writes
+    }
+
+    /// The writes in order.
+    pub fn into_writes(self) -> Vec<Write> {
+        self.writes
+    }
+
+    /// How many writes there are.
+    pub fn len(&self) -> usize {
+        self.writes.len()
+    }
+
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty()
+    }
+
+    /// The tip of a process as of this batch.
+    pub fn tip(&self, log: &dyn Log, process: &Id) -> Result<Option<Tip>, LogError> {
+        match self.tips.get(process) {
+            Some(tip) => Ok(Some(tip.clone())),
+            None => log.tip(process),
+        }
+    }
+
+    /// The slot of an item in a process as of this batch.
+    pub fn slot_of_item(&self, log: &dyn Log, process: &Id, item: &Id) -> Result<Option<u64>, LogError> {
+        match self.items.get(&(*process, *item)) {
+            Some(slot) => Ok(Some(*slot)),
+            None => log.slot_of_item(process, item),
+        }
+    }
+
+    /// Where an outbox entry was scheduled as of this batch.
+    pub fn slot_of_delivery(&self, log: &dyn Log, delivery: &DeliveryId) -> Result<Option<(Id, u64)>, LogError> {
+        match self.deliveries.get(delivery) {
+            Some(place) => Ok(Some(*place)),
+            None => log.slot_of_delivery(delivery),
+        }
+    }
+
+    /// The entry of a slot as of this batch.
+    pub fn entry(&self, log: &dyn Log, process: &Id, slot: u64) -> Result<Option<Entry>, LogError> {
+        let ours = self.writes.iter().find_map(|write| match write {
+            Write::Entry(entry) if entry.process() == *process && entry.slot() == slot => Some((**entry).clone()),
+            _ => None,
+        });
+        if ours.is_some() { Ok(ours) } else { log.entry(process, slot) }
+    }
+
+    /// The spawn item of a process as of this batch.
+    pub fn process_item(&self, log: &dyn Log, process: &Id) -> Result<Option<VerifiedItem>, LogError> {
+        match self.processes.get(process) {
+            Some(item) => Ok(Some(item.clone())),
+            None => Ok(log.entry(process, 0)?.map(|entry| entry.item)),
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! What every log must do, as a test suite: each implementation's tests call [`all`] with a way to make an empty log.
+//!
+//! # Panics
+//! Each law panics when it is broken: this module is called by tests only.
+
+use super::{Batch, Delivery, DeliveryState, Durability, Log, Tip, Write};
+use crate::attestation::{Attestation, Claim};
+use crate::entry::Entry;
+use crate::id::{Address, Digest, Id};
+use crate::item::ItemBuilder;
+use crate::module::LUA_FORMAT;
+use crate::network::Network;
+use crate::origin::{DeliveryId, Origin, OutboxIndex, OutboxKind};
+use crate::outcome::{Outcome, OutcomeRecord, first_chain};
+use crate::scheduler::{Moment, Submission, assign};
+use crate::trust::Trust;
+use crate::wallet::{Signer, Wallet};
+
+/// Checks all laws on fresh logs.
+pub fn all<L: Log>(make: &dyn Fn() -> L) {
+    an_empty_log_knows_nothing(&make());
+    entries_and_their_indexes_appear_together(&make());
+    pages_are_in_order_and_bounded(&make());
+    outcomes_move_the_cursor(&make());
+    attestations_are_found_from_a_slot_on(&make());
+    deliveries_keep_their_latest_state(&make());
+    the_first_evidence_stays(&make());
+    a_batch_sees_itself(&make());
+}
+
+/// Unwraps with the law's name in the message.
+fn must<T, E: std::fmt::Debug>(result: Result<T, E>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(cause) => panic!("a law needs this to work: {cause:?}"),
+    }
+}
+
+fn wallet(n: u8) -> Wallet {
+    Wallet::ed25519_from_seed([n; 32])
+}
+
+/// Commits a new process of `length` slots; `n` makes it different from others.
+fn schedule(log: &dyn Log, n: u8, length: u64) -> Vec<Entry> {
+    let signer = wallet(1);
+    let trust = Trust { network: Network::open("laws").into(), announced: Vec::new() };
+    let spawn = ItemBuilder::new()
+        .anchor([n; 32])
+        .tag("Data-Protocol", "ao")
+        .tag("Type", "Process")
+        .tag("Module", Id::from([9; 32]).to_string())
+        .tag("Scheduler", signer.address().to_string());
+    let spawn = must(spawn.sign(&wallet(2)));
+    let mut entries = Vec::new();
+    for slot in 0..length {
+        let item = match slot {
+            0 => spawn.clone(),
+            _ => {
+                let anchor = *blake3::hash(&slot.to_le_bytes()).as_bytes();
+                let message = ItemBuilder::new().target(spawn.id()).anchor(anchor);
+                must(message.tag("Data-Protocol", "ao").tag("Type", "Message").sign(&wallet(2)))
+            }
+        };
+        let submission = Submission { item, messenger: signer.address(), depth: 0 };
+        let mut batch = Batch::new();
+        let moment = Moment { now_ms: slot, block_height: 0 };
+        let receipt = must(must(assign(log, &mut batch, &submission, moment, &trust, &signer)));
+        must(log.commit(batch, Durability::Synced));
+        entries.push(receipt.entry);
+    }
+    entries
+}
+
+fn an_empty_log_knows_nothing(log: &dyn Log) {
+    let id = Id::from([1; 32]);
+    assert_eq!(must(log.tip(&id)), None);
+    assert_eq!(must(log.tips(None, 10)), []);
+    assert_eq!(must(log.entry_bytes(&id, 0)), None);
+    assert_eq!(must(log.slot_of_item(&id, &id)), None);
+    assert_eq!(must(log.item(&id)), None);
+    assert_eq!(must(log.computed(&id)), None);
+    assert_eq!(must(log.outcome(&id, 0)), None);
+    assert_eq!(must(log.delivered(&id)), 0);
+    assert!(must(log.evidence(&id)).is_none());
+}
+
+fn entries_and_their_indexes_appear_together(log: &dyn Log) {
+    let entries = schedule(log, 1, 5);
+    let process = entries[0].process();
+    for entry in &entries {
+        let slot = entry.slot();
+        assert_eq!(must(log.entry_bytes(&process, slot)), Some(entry.to_bytes()));
+        assert_eq!(must(log.slot_of_item(&process, &entry.item.id())), Some(slot));
+        assert_eq!(must(log.item(&entry.item.id())), Some(entry.item.clone()));
+        assert_eq!(must(log.item(&entry.assignment.id())), Some(entry.assignment.item.clone()));
+    }
+    assert_eq!(must(log.tip(&process)), entries.last().map(Tip::after));
+    assert_eq!(must(log.entry_bytes(&process, 5)), None);
+    let other = Id::from([7; 32]);
+    assert_eq!(must(log.slot_of_item(&other, &entries[1].item.id())), None, "the index is per process");
+    must(log.commit(Batch::new(), Durability::Synced));
+    assert_eq!(must(log.tip(&process)), entries.last().map(Tip::after), "an empty batch changes nothing");
+}
+
+fn pages_are_in_order_and_bounded(log: &dyn Log) {
+    let mut ids: Vec<Id> = (1..=5).map(|n| schedule(log, n, 2)[0].process()).collect();
+    ids.sort();
+    let page = must(log.tips(None, 3));
+    assert_eq!(page.iter().map(|(id, _)| *id).collect::<Vec<_>>(), ids[..3]);
+    let rest = must(log.tips(Some(&ids[2]), 3));
+    assert_eq!(rest.iter().map(|(id, _)| *id).collect::<Vec<_>>(), ids[3..]);
+    assert!(rest.iter().all(|(_, tip)| tip.slot == 1));
+}
+
+fn outcomes_move_the_cursor(log: &dyn Log) {
+    let entries = schedule(log, 1, 2);
+    let process = entries[0].process();
+    let mut chain = first_chain(&process);
+    for entry in &entries {
+        let outcome = Outcome { output: format!("{}", entry.slot()), ..Outcome::default() };
+        let record = OutcomeRecord { outcome, chain_before: chain, assignment: entry.assignment.id() };
+        chain = record.chain();
+        let write = Write::Outcome { process, slot: entry.slot(), record: Box::new(record.clone()) };
+        let mut batch = Batch::new();
+        batch.push(write);
+        must(log.commit(batch, Durability::Relaxed));
+        assert_eq!(must(log.outcome(&process, entry.slot())), Some(record));
+        let computed = must(log.computed(&process));
+        assert_eq!(computed.map(|computed| (computed.slot, computed.chain)), Some((entry.slot(), chain)));
+    }
+}
+
+fn attestation(process: Id, slot: u64, unit: &Wallet) -> Attestation {
+    let claim = Claim {
+        network: Digest::from([1; 32]),
+        format: LUA_FORMAT.into(),
+        process,
+        slot,
+        assignment: process,
+        outcome_chain: Digest::from([2; 32]),
+        checkpoint: None,
+    };
+    must(claim.sign(unit))
+}
+
+fn attestations_are_found_from_a_slot_on(log: &dyn Log) {
+    let (process, other) = (Id::from([1; 32]), Id::from([2; 32]));
+    let (near, far) = (wallet(3), wallet(4));
+    let mut batch = Batch::new();
+    for attestation in [
+        attestation(process, 3, &far),
+        attestation(process, 3, &near),
+        attestation(process, 300, &near),
+        attestation(other, 4, &near),
+    ] {
+        batch.push(Write::Attestation(Box::new(attestation)));
+    }
+    must(log.commit(batch, Durability::Relaxed));
+    let mut units = [near.address(), far.address()];
+    units.sort();
+    let found: Vec<Address> = must(log.attestations(&process, 3)).iter().map(Attestation::unit).collect();
+    assert_eq!(found, units);
+    let next = |from, units: &[Address]| {
+        must(log.next_attestation(&process, from, units)).map(|found| (found.claim().slot, found.unit()))
+    };
+    assert_eq!(next(0, &[far.address()]), Some((3, far.address())));
+    assert_eq!(next(4, &units), Some((300, near.address())), "slots are in the order of numbers");
+    assert_eq!(next(4, &[far.address()]), None);
+    assert_eq!(next(301, &units), None, "another process's attestation is not taken");
+}
+
+fn deliveries_keep_their_latest_state(log: &dyn Log) {
+    let source = Id::from([1; 32]);
+    let id = |slot, kind, position| DeliveryId {
+        origin: Origin { process: source, slot, index: OutboxIndex { kind, position } },
+        target: Some(Id::from([2; 32])),
+    };
+    let pending = |id| Delivery { id, item: None, depth: 1, state: DeliveryState::Pending };
+    let order = [
+        id(1, OutboxKind::Message, 0),
+        id(1, OutboxKind::Message, 2),
+        id(1, OutboxKind::Message, 10),
+        id(1, OutboxKind::Assignment, 0),
+    ];
+    let mut batch = Batch::new();
+    for id in order.iter().rev().chain([&id(2, OutboxKind::Message, 0)]) {
+        batch.push(Write::Delivery(Box::new(pending(*id))));
+    }
+    batch.push(Write::Delivered { process: source, next: 1 });
+    must(log.commit(batch, Durability::Synced));
+    let ids: Vec<_> = must(log.deliveries(&source, 1)).iter().map(|delivery| delivery.id).collect();
+    assert_eq!(ids, order);
+    assert_eq!(must(log.delivered(&source)), 1);
+    let settled = Delivery { state: DeliveryState::Scheduled { process: source, slot: 7 }, ..pending(order[1]) };
+    let mut batch = Batch::new();
+    batch.push(Write::Delivery(Box::new(settled.clone())));
+    must(log.commit(batch, Durability::Synced));
+    assert_eq!(must(log.deliveries(&source, 1))[1], settled);
+}
+
+fn the_first_evidence_stays(log: &dyn Log) {
+    let entries = schedule(log, 1, 3);
+    let process = entries[0].process();
+    let pair = |other: usize| Box::new((entries[0].to_bytes(), entries[other].to_bytes()));
+    for other in [1, 2] {
+        let mut batch = Batch::new();
+        batch.push(Write::Evidence { process, entries: pair(other) });
+        must(log.commit(batch, Durability::Synced));
+    }
+    assert_eq!(must(log.evidence(&process)), Some(*pair(1)));
+}
+
+fn a_batch_sees_itself(log: &dyn Log) {
+    let signer = wallet(1);
+    let entries = schedule(log, 1, 1);
+    let process = entries[0].process();
+    let trust = Trust { network: Network::open("laws").into(), announced: Vec::new() };
+    let mut batch = Batch::new();
+    let mut slots = Vec::new();
+    for n in [1u8, 2, 1] {
+        let item = ItemBuilder::new().target(process).anchor([n; 32]).tag("Data-Protocol", "ao").tag("Type", "Message");
+        let submission = Submission { item: must(item.sign(&wallet(2))), messenger: signer.address(), depth: 0 };
+        let moment = Moment { now_ms: 1, block_height: 0 };
+        let receipt = must(must(assign(log, &mut batch, &submission, moment, &trust, &signer)));
+        slots.push((receipt.entry.slot(), receipt.new));
+    }
+    assert_eq!(slots, [(1, true), (2, true), (1, false)]);
+    must(log.commit(batch, Durability::Synced));
+    assert_eq!(must(log.tip(&process)).map(|tip| tip.slot), Some(2));
+}

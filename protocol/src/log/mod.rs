@@ -1,0 +1,165 @@
+//! The log: every process's slots in order, what came of them, and how far each follower got. It is the meeting place
+//! of all roles and the database of record; outcomes, indexes and deliveries can be made again from the entries.
+//!
+//! A rule reads a [`Log`] and returns a [`Batch`]; a driver joins batches and commits them. What must not be lost is
+//! committed with [`Durability::Synced`] before anybody is told.
+
+mod batch;
+pub mod laws;
+mod memory;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::attestation::Attestation;
+use crate::entry::Entry;
+use crate::id::{Address, Digest, Id};
+use crate::item::VerifiedItem;
+use crate::origin::DeliveryId;
+use crate::outcome::OutcomeRecord;
+use crate::wire::{EntryBytes, ItemBytes};
+
+pub use batch::{Batch, Write};
+pub use memory::MemoryLog;
+
+/// The highest slot of a process and what the next one must continue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tip {
+    /// The highest slot.
+    pub slot: u64,
+    /// The assignment in it.
+    pub assignment: Id,
+    /// The hash chain link that slot + 1 must carry.
+    pub next_link: Digest,
+    /// Its timestamp in milliseconds; the next may not be lower.
+    pub timestamp_ms: u64,
+}
+
+impl Tip {
+    /// The tip after this entry.
+    pub fn after(entry: &Entry) -> Tip {
+        Tip {
+            slot: entry.slot(),
+            assignment: entry.assignment.id(),
+            next_link: entry.assignment.next_link(),
+            timestamp_ms: entry.assignment.statement.timestamp_ms,
+        }
+    }
+}
+
+/// How far a process's outcomes are known: all slots up to this one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Computed {
+    /// The highest slot with an outcome.
+    pub slot: u64,
+    /// The outcome chain after it.
+    pub chain: Digest,
+}
+
+/// What became of an outbox entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeliveryState {
+    /// To be submitted, again and again until it is settled.
+    Pending,
+    /// It has its slot.
+    Scheduled {
+        /// The process that received it: the target, or the child of a spawn.
+        process: Id,
+        /// Its slot there.
+        slot: u64,
+    },
+    /// The target is a wallet, or no process that anybody knows yet.
+    NoProcess,
+    /// It can never be scheduled.
+    Dead {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// An outbox entry on its way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// Which entry, to whom.
+    pub id: DeliveryId,
+    /// The signed item that is submitted, the same at every attempt; none when the entry makes no item.
+    pub item: Option<ItemBytes>,
+    /// Distance from the user's message that started it.
+    pub depth: u32,
+    /// What became of it.
+    pub state: DeliveryState,
+}
+
+/// Whether a commit is on disk when it returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Written and fsynced: slots, a messenger's accepted work, evidence.
+    Synced,
+    /// Written; a crash of the machine may lose it, for it can be fetched or computed again. Never out of order.
+    Relaxed,
+}
+
+/// Why the log can't be read or written. All of these are conditions of the machine, not of what was asked.
+#[derive(Debug, Error)]
+pub enum LogError {
+    /// The database failed.
+    #[error("the log's database failed: {0}")]
+    Database(String),
+    /// A stored record can't be read back.
+    #[error("the log is damaged: {record} of {key}: {cause}")]
+    Damaged {
+        /// Which kind of record.
+        record: &'static str,
+        /// Whose.
+        key: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+}
+
+/// A limit on what one read may return.
+pub const MAX_PAGE: usize = 1000;
+
+/// Reads and atomic writes. Implementations hold no rules: what is written was checked by who wrote it. Its laws are
+/// in [`laws`]. Pages hold at most [`MAX_PAGE`] things.
+pub trait Log: Send + Sync {
+    /// Writes all of a batch or nothing.
+    fn commit(&self, batch: Batch, durability: Durability) -> Result<(), LogError>;
+
+    /// The highest slot of a process; none for one that is not known.
+    fn tip(&self, process: &Id) -> Result<Option<Tip>, LogError>;
+    /// The processes with ids above `after` and their tips, in id order.
+    fn tips(&self, after: Option<&Id>, limit: usize) -> Result<Vec<(Id, Tip)>, LogError>;
+    /// One slot, as bytes.
+    fn entry_bytes(&self, process: &Id, slot: u64) -> Result<Option<EntryBytes>, LogError>;
+    /// The slot that assigned an item in a process.
+    fn slot_of_item(&self, process: &Id, item: &Id) -> Result<Option<u64>, LogError>;
+    /// Process and slot that an outbox entry was scheduled in.
+    fn slot_of_delivery(&self, delivery: &DeliveryId) -> Result<Option<(Id, u64)>, LogError>;
+    /// An item by id, whether it has a slot or not.
+    fn item(&self, id: &Id) -> Result<Option<VerifiedItem>, LogError>;
+
+    /// How far the outcomes of a process are known.
+    fn computed(&self, process: &Id) -> Result<Option<Computed>, LogError>;
+    /// The outcome of a slot.
+    fn outcome(&self, process: &Id, slot: u64) -> Result<Option<OutcomeRecord>, LogError>;
+    /// All attestations that end at a slot, in the order of their units' addresses.
+    fn attestations(&self, process: &Id, slot: u64) -> Result<Vec<Attestation>, LogError>;
+    /// The lowest slot from `from` on at which one of these units' attestations ends.
+    fn next_attestation(&self, process: &Id, from: u64, units: &[Address]) -> Result<Option<Attestation>, LogError>;
+
+    /// The next slot of a process whose outbox this node's messenger has not settled; 0 when it never looked.
+    fn delivered(&self, process: &Id) -> Result<u64, LogError>;
+    /// The deliveries of a slot's outbox, in order.
+    fn deliveries(&self, process: &Id, slot: u64) -> Result<Vec<Delivery>, LogError>;
+
+    /// Two assignments of one slot, if such evidence against the process's scheduler is known.
+    fn evidence(&self, process: &Id) -> Result<Option<(EntryBytes, EntryBytes)>, LogError>;
+
+    /// One slot, read.
+    fn entry(&self, process: &Id, slot: u64) -> Result<Option<Entry>, LogError> {
+        let Some(bytes) = self.entry_bytes(process, slot)? else { return Ok(None) };
+        let damaged = |cause: String| LogError::Damaged { record: "entry", key: format!("{process}/{slot}"), cause };
+        Entry::from_own_store(&bytes).map(Some).map_err(|cause| damaged(cause.to_string()))
+    }
+}

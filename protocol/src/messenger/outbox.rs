@@ -1,0 +1,195 @@
+//! From an outbox entry to the item that carries it: what the messenger signs, tag by tag as ao's reference messenger
+//! does it, with the origin added.
+
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::entry::Entry;
+use crate::id::{Address, Id};
+use crate::item::{ItemBuilder, VerifiedItem};
+use crate::origin::{ORIGIN_INDEX, ORIGIN_SLOT, Origin, OutboxIndex, OutboxKind};
+use crate::outcome::OutboxEntry;
+use crate::process::Process;
+use crate::tag::Tag;
+use crate::wallet::Signer;
+
+/// Why an outbox entry can't become an item. The text is shown as the reason of a dead letter.
+#[derive(Debug, Error)]
+pub(super) enum OutboxError {
+    /// A field that is missing or of the wrong type.
+    #[error("{0}")]
+    Field(String),
+    /// The item can't be signed, most often because its tags are too large.
+    #[error("the item can't be made: {0}")]
+    Item(String),
+}
+
+/// The process that sends, the slot that sent, and who signs.
+pub(super) struct Sender<'a> {
+    pub(super) process: &'a Process,
+    pub(super) entry: &'a Entry,
+    pub(super) signer: &'a dyn Signer,
+}
+
+/// Tags that the messenger sets itself and takes from nobody.
+const OWN_TAGS: [&str; 7] =
+    ["Data-Protocol", "Type", "From-Process", "From-Module", "Assignments", ORIGIN_SLOT, ORIGIN_INDEX];
+
+impl Sender<'_> {
+    pub(super) fn origin(&self, kind: OutboxKind, position: usize) -> Origin {
+        let index = OutboxIndex { kind, position: u32::try_from(position).unwrap_or(u32::MAX) };
+        Origin { process: self.process.id(), slot: self.entry.slot(), index }
+    }
+
+    /// How far from the user's message the things are that this slot sends.
+    pub(super) fn depth(&self) -> u32 {
+        self.entry.assignment.statement.depth.saturating_add(1)
+    }
+
+    /// The user's message at the root of the chain.
+    fn pushed_for(&self) -> String {
+        let item = &self.entry.item;
+        item.tag("Pushed-For").map_or_else(|| item.id().to_string(), str::to_string)
+    }
+
+    fn sign(&self, item: ItemBuilder) -> Result<VerifiedItem, OutboxError> {
+        item.sign(self.signer).map_err(|cause| OutboxError::Item(cause.to_string()))
+    }
+
+    /// The tags of the sending process with the origin, in the order of the reference messenger.
+    fn provenance(&self, item: ItemBuilder, origin: &Origin) -> ItemBuilder {
+        let module = self.process.item.tag("Module").unwrap_or_default();
+        let [from_process, slot, index] = origin.tags();
+        let mut item = item;
+        item.tags.push(from_process);
+        let mut item = item.tag("From-Module", module).tag("Pushed-For", self.pushed_for());
+        item.tags.extend([slot, index]);
+        item
+    }
+
+    /// The item of a message entry.
+    pub(super) fn message(
+        &self,
+        entry: &OutboxEntry,
+        target: Id,
+        origin: &Origin,
+    ) -> Result<VerifiedItem, OutboxError> {
+        let fields = fields(entry)?;
+        let mut item = ItemBuilder::new().target(target).anchor(anchor(&fields, origin)).data(data(entry));
+        item.tags = tags(&fields)?;
+        item.tags.retain(|tag| !OWN_TAGS.contains(&tag.name.as_str()));
+        let item = item.tag("Data-Protocol", "ao").tag("Type", "Message");
+        self.sign(self.provenance(item, origin))
+    }
+
+    /// The item of a spawn entry.
+    pub(super) fn spawn(&self, entry: &OutboxEntry, origin: &Origin) -> Result<VerifiedItem, OutboxError> {
+        let fields = fields(entry)?;
+        let mut item = ItemBuilder::new().data(data(entry));
+        item.tags = tags(&fields)?;
+        item.tags.retain(|tag| !OWN_TAGS.contains(&tag.name.as_str()) && tag.name != "Variant");
+        if !item.tags.iter().any(|tag| tag.name == "Module") {
+            return Err(OutboxError::Field("a spawn needs the tag Module".into()));
+        }
+        let named = match item.tags.iter().find(|tag| tag.name == "Scheduler") {
+            Some(tag) if tag.value.parse::<Address>().is_err() => {
+                return Err(OutboxError::Field(format!("Scheduler {:?} of the spawn is no address", tag.value)));
+            }
+            found => found.is_some(),
+        };
+        let mut item = item.tag("Variant", "ao.TN.1").tag("Data-Protocol", "ao").tag("Type", "Process");
+        if !named {
+            item = item.tag("Scheduler", self.process.scheduler.to_string());
+        }
+        self.sign(self.provenance(item, origin))
+    }
+
+    /// The notice that tells the parent which process its spawn became.
+    pub(super) fn spawned(
+        &self,
+        entry: &OutboxEntry,
+        child: &Id,
+        origin: &Origin,
+    ) -> Result<VerifiedItem, OutboxError> {
+        let mut item = ItemBuilder::new().target(self.process.id()).anchor(anchor(&Value::Null, origin));
+        item.tags = tags(&fields(entry)?)?;
+        item.tags.retain(|tag| !OWN_TAGS.contains(&tag.name.as_str()) && tag.name != "Variant");
+        let item = item
+            .data(b" ".to_vec())
+            .tag("Data-Protocol", "ao")
+            .tag("Type", "Message")
+            .tag("Process", child.to_string())
+            .tag("Action", "Spawned")
+            .tag("Variant", "ao.TN.1");
+        self.sign(self.provenance(item, origin))
+    }
+
+    /// The request that gives an existing item a slot of another process.
+    pub(super) fn assign(&self, message: Id, target: Id, origin: &Origin) -> Result<VerifiedItem, OutboxError> {
+        let delivery = format!("{origin}/{target}");
+        let item = ItemBuilder::new()
+            .target(target)
+            .anchor(*blake3::hash(delivery.as_bytes()).as_bytes())
+            .tag("Data-Protocol", "ao")
+            .tag("Type", "Assign")
+            .tag("Message", message.to_string());
+        self.sign(self.provenance(item, origin))
+    }
+}
+
+/// The target of a message entry as text; what it names is found out when it is delivered.
+pub(super) fn target(entry: &OutboxEntry) -> Result<String, OutboxError> {
+    match fields(entry)?.get("Target") {
+        Some(Value::String(target)) => Ok(target.clone()),
+        _ => Err(OutboxError::Field("a message needs a Target that is a string".into())),
+    }
+}
+
+/// Item and receivers of an assignment entry.
+pub(super) fn assignment(entry: &OutboxEntry) -> Result<(Id, Vec<Id>), OutboxError> {
+    let wrong = || OutboxError::Field("an assignment needs Message, an item id, and Processes, a list of ids".into());
+    let fields = fields(entry)?;
+    let id = |value: &Value| value.as_str().and_then(|text| text.parse::<Id>().ok()).ok_or_else(wrong);
+    let message = id(fields.get("Message").unwrap_or(&Value::Null))?;
+    let processes = fields.get("Processes").and_then(Value::as_array).ok_or_else(wrong)?;
+    Ok((message, processes.iter().map(id).collect::<Result<_, _>>()?))
+}
+
+fn fields(entry: &OutboxEntry) -> Result<Value, OutboxError> {
+    let value: Value = serde_json::from_str(&entry.fields)
+        .map_err(|cause| OutboxError::Field(format!("the entry is no JSON object: {cause}")))?;
+    if value.is_object() {
+        Ok(value)
+    } else {
+        Err(OutboxError::Field("the entry is no table with named fields".into()))
+    }
+}
+
+/// An empty or absent `Data` becomes one space, as in the reference messenger.
+fn data(entry: &OutboxEntry) -> Vec<u8> {
+    match &entry.data {
+        Some(data) if !data.is_empty() => data.clone(),
+        _ => b" ".to_vec(),
+    }
+}
+
+/// The entry's own anchor if it has 32 bytes, else one that follows from the origin.
+fn anchor(fields: &Value, origin: &Origin) -> [u8; 32] {
+    let own = fields.get("Anchor").and_then(Value::as_str).and_then(|text| text.as_bytes().try_into().ok());
+    own.unwrap_or_else(|| *blake3::hash(origin.to_string().as_bytes()).as_bytes())
+}
+
+fn tags(fields: &Value) -> Result<Vec<Tag>, OutboxError> {
+    let list = match fields.get("Tags") {
+        Some(Value::Array(list)) => list,
+        _ => return Err(OutboxError::Field("Tags must be a list of {name, value}".into())),
+    };
+    let tag = |value: &Value| match (value.get("name"), value.get("value")) {
+        (Some(Value::String(name)), Some(Value::String(value))) => Ok(Tag::new(name.clone(), value.clone())),
+        (Some(Value::String(name)), Some(value)) => {
+            Err(OutboxError::Field(format!("tag {name} is {value}: the value of a tag must be a string")))
+        }
+        _ => Err(OutboxError::Field("Tags must be a list of {name, value}".into())),
+    };
+    list.iter().map(tag).collect()
+}

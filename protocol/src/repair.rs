@@ -1,0 +1,241 @@
+//! Repair: how a follower gets every slot of every process it follows, whatever gossip lost. [`accept`] decides what
+//! fits; [`Repair`] knows who claims to have more than this node and asks for it, a range at a time.
+
+use std::collections::BTreeMap;
+
+use thiserror::Error;
+
+use crate::assignment::first_link;
+use crate::backoff::Backoff;
+use crate::entry::Entry;
+use crate::id::Id;
+use crate::log::{Batch, Log, LogError, Write};
+use crate::process::{Process, ProcessError};
+
+/// Most ranges asked for at once.
+pub const MAX_FETCHES: usize = 32;
+/// Most peers remembered as having more of one process.
+pub const MAX_CLAIMS: usize = 16;
+/// Most processes that are known to have a gap; tips that come later are heard again.
+pub const MAX_GAPS: usize = 100_000;
+/// Wait after a failed fetch, in milliseconds, doubling up to [`LAST_RETRY_MS`].
+const FIRST_RETRY_MS: u64 = 200;
+/// Longest wait after failed fetches, in milliseconds.
+const LAST_RETRY_MS: u64 = 10_000;
+
+/// What an entry is to this node's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// The next slot; it was added to the batch.
+    New,
+    /// It is there already.
+    Known,
+    /// Slots before it are missing.
+    Ahead,
+    /// The scheduler gave this slot twice; the evidence was added to the batch.
+    Evidence,
+}
+
+/// What is wrong with an entry in itself: whoever sent it should not have.
+#[derive(Debug, Error)]
+pub enum WrongEntry {
+    /// Signed by somebody else than the process's scheduler.
+    #[error("slot {slot} of {process} is not signed by its scheduler")]
+    Signer {
+        /// Which process.
+        process: Id,
+        /// Which slot.
+        slot: u64,
+    },
+    /// It does not continue the chain of the slot before.
+    #[error("slot {slot} of {process} does not continue the hash chain")]
+    Chain {
+        /// Which process.
+        process: Id,
+        /// Which slot.
+        slot: u64,
+    },
+    /// Its time is before that of the slot before.
+    #[error("slot {slot} of {process} goes back in time")]
+    Time {
+        /// Which process.
+        process: Id,
+        /// Which slot.
+        slot: u64,
+    },
+    /// Slot 0 is no process.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+}
+
+/// Checks a verified entry against the log and adds it to the batch if it is the next slot of its process.
+pub fn accept(log: &dyn Log, batch: &mut Batch, entry: Entry) -> Result<Result<Accepted, WrongEntry>, LogError> {
+    let (process, slot) = (entry.process(), entry.slot());
+    let statement = &entry.assignment.statement;
+    let spawn = match slot {
+        0 => Some(entry.item.clone()),
+        _ => batch.process_item(log, &process)?,
+    };
+    let Some(spawn) = spawn else { return Ok(Ok(Accepted::Ahead)) };
+    let scheduler = match Process::read(&spawn) {
+        Ok(process) => process.scheduler,
+        Err(cause) => return Ok(Err(cause.into())),
+    };
+    if entry.assignment.item.address() != scheduler {
+        return Ok(Err(WrongEntry::Signer { process, slot }));
+    }
+    let (next, link, time) = match batch.tip(log, &process)? {
+        None => (0, first_link(&process), 0),
+        Some(tip) => (tip.slot + 1, tip.next_link, tip.timestamp_ms),
+    };
+    if slot > next {
+        return Ok(Ok(Accepted::Ahead));
+    }
+    if slot < next {
+        let Some(ours) = batch.entry(log, &process, slot)? else { return Ok(Ok(Accepted::Known)) };
+        if ours.assignment.id() == entry.assignment.id() {
+            return Ok(Ok(Accepted::Known));
+        }
+        let entries = Box::new((ours.to_bytes(), entry.to_bytes()));
+        batch.push(Write::Evidence { process, entries });
+        return Ok(Ok(Accepted::Evidence));
+    }
+    if statement.hash_chain != link {
+        return Ok(Err(WrongEntry::Chain { process, slot }));
+    }
+    if statement.timestamp_ms < time {
+        return Ok(Err(WrongEntry::Time { process, slot }));
+    }
+    batch.push(Write::Entry(Box::new(entry)));
+    Ok(Ok(Accepted::New))
+}
+
+/// Entries to be asked of a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetch<Peer> {
+    /// Whom to ask.
+    pub peer: Peer,
+    /// Which process.
+    pub process: Id,
+    /// First slot wanted.
+    pub from: u64,
+}
+
+/// Who has what this node lacks. `Peer` is whatever names a peer.
+///
+/// Input: [`Repair::on_claim`], [`Repair::on_progress`], [`Repair::on_failure`], [`Repair::on_disconnected`]. Output:
+/// [`Repair::fetches`], each answered by `on_progress` or `on_failure`.
+pub struct Repair<Peer> {
+    gaps: BTreeMap<Id, Gap<Peer>>,
+    under_way: usize,
+}
+
+struct Gap<Peer> {
+    /// Highest slot that each peer claims to have.
+    claims: BTreeMap<Peer, u64>,
+    asked: Option<Peer>,
+    backoff: Backoff,
+    not_before_ms: u64,
+}
+
+impl<Peer: Ord + Clone> Default for Repair<Peer> {
+    fn default() -> Repair<Peer> {
+        Repair { gaps: BTreeMap::new(), under_way: 0 }
+    }
+}
+
+impl<Peer: Ord + Clone> Repair<Peer> {
+    /// Knows of no gap yet.
+    pub fn new() -> Repair<Peer> {
+        Repair::default()
+    }
+
+    /// A peer says, or shows by an entry, that it has a process up to this slot.
+    pub fn on_claim(&mut self, log: &dyn Log, peer: &Peer, process: &Id, slot: u64) -> Result<(), LogError> {
+        if log.tip(process)?.is_some_and(|tip| tip.slot >= slot) {
+            return Ok(());
+        }
+        if !self.gaps.contains_key(process) && self.gaps.len() >= MAX_GAPS {
+            return Ok(());
+        }
+        let gap = self.gaps.entry(*process).or_insert_with(|| Gap {
+            claims: BTreeMap::new(),
+            asked: None,
+            backoff: Backoff::new(FIRST_RETRY_MS, LAST_RETRY_MS),
+            not_before_ms: 0,
+        });
+        if gap.claims.len() < MAX_CLAIMS || gap.claims.contains_key(peer) {
+            let claim = gap.claims.entry(peer.clone()).or_insert(slot);
+            *claim = slot.max(*claim);
+        }
+        Ok(())
+    }
+
+    /// What to ask for now; at most [`MAX_FETCHES`] are under way and one per process.
+    pub fn fetches(&mut self, log: &dyn Log, now_ms: u64) -> Result<Vec<Fetch<Peer>>, LogError> {
+        let mut fetches = Vec::new();
+        let mut closed = Vec::new();
+        for (process, gap) in &mut self.gaps {
+            if self.under_way >= MAX_FETCHES {
+                break;
+            }
+            if gap.asked.is_some() || now_ms < gap.not_before_ms {
+                continue;
+            }
+            let from = log.tip(process)?.map_or(0, |tip| tip.slot + 1);
+            gap.claims.retain(|_, slot| *slot >= from);
+            // The one that claims most; which of equals is spread by the process, so that not one peer serves all.
+            let most = gap.claims.values().max().copied();
+            let best: Vec<&Peer> =
+                gap.claims.iter().filter(|(_, slot)| Some(**slot) == most).map(|(peer, _)| peer).collect();
+            let spread = usize::from(process.as_ref().last().copied().unwrap_or(0));
+            let Some(peer) = best.get(spread % best.len().max(1)).map(|peer| (*peer).clone()) else {
+                closed.push(*process);
+                continue;
+            };
+            gap.asked = Some(peer.clone());
+            self.under_way += 1;
+            fetches.push(Fetch { peer, process: *process, from });
+        }
+        for process in closed {
+            self.gaps.remove(&process);
+        }
+        Ok(fetches)
+    }
+
+    /// A fetch brought entries, which are committed by now.
+    pub fn on_progress(&mut self, process: &Id) {
+        if let Some(gap) = self.gaps.get_mut(process)
+            && gap.asked.take().is_some()
+        {
+            self.under_way = self.under_way.saturating_sub(1);
+            gap.backoff.reset();
+            gap.not_before_ms = 0;
+        }
+    }
+
+    /// A fetch brought nothing that could be used: the peer's claim is forgotten, another is asked after a while.
+    pub fn on_failure(&mut self, process: &Id, now_ms: u64) {
+        if let Some(gap) = self.gaps.get_mut(process)
+            && let Some(peer) = gap.asked.take()
+        {
+            self.under_way = self.under_way.saturating_sub(1);
+            gap.claims.remove(&peer);
+            gap.not_before_ms = now_ms.saturating_add(gap.backoff.next_ms());
+        }
+    }
+
+    /// A peer is gone. What was asked of it fails by itself.
+    pub fn on_disconnected(&mut self, peer: &Peer) {
+        for gap in self.gaps.values_mut() {
+            if gap.asked.as_ref() != Some(peer) {
+                gap.claims.remove(peer);
+            }
+        }
+    }
+
+    /// How many processes are known to lack entries.
+    pub fn gaps(&self) -> usize {
+        self.gaps.len()
+    }
+}

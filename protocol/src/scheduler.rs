@@ -1,0 +1,313 @@
+//! The scheduler's rule: give an item the next slot of its process, once. It writes nothing: the driver joins many of
+//! these into one batch, commits it synced, and only then lets a receipt out.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::assignment::{Assignment, Statement, first_link};
+use crate::entry::Entry;
+use crate::id::{Address, Id};
+use crate::item::VerifiedItem;
+use crate::log::{Batch, Log, LogError, Write};
+use crate::origin::{DeliveryId, Origin, OutboxKind};
+use crate::process::Process;
+use crate::trust::Trust;
+use crate::wallet::Signer;
+
+/// Longest chain of messages that one user's message may start.
+pub const MAX_PUSH_DEPTH: u32 = 256;
+
+/// A verified item that somebody wants to have a slot.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    /// A process, a message, or a messenger's `Assign`.
+    pub item: VerifiedItem,
+    /// Who submits it and will deliver the answer.
+    pub messenger: Address,
+    /// Distance from the user's message.
+    pub depth: u32,
+}
+
+/// Why an item gets no slot.
+#[derive(Clone, Debug, Error, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    /// The item can never be scheduled as it is.
+    #[error("{0}")]
+    Invalid(String),
+    /// Its type is not one that gets a slot.
+    #[error("Unsupported Type tag value {0:?}: only Process and Message items are scheduled")]
+    Unsupported(String),
+    /// Another scheduler is responsible.
+    #[error("process {process} is scheduled by {scheduler}, not by {here}")]
+    Elsewhere {
+        /// Which process.
+        process: Id,
+        /// Its scheduler.
+        scheduler: Address,
+        /// Who was asked.
+        here: Address,
+    },
+    /// This scheduler has no such process.
+    #[error("unknown process {0}: it was never spawned here")]
+    UnknownProcess(Id),
+    /// The claimed origin is false.
+    #[error("false origin {origin}: {reason}")]
+    FalseOrigin {
+        /// What the item claims.
+        origin: String,
+        /// Why it is false.
+        reason: String,
+    },
+    /// The claimed origin can't be checked here yet.
+    #[error("origin {0} can't be checked yet: this scheduler has not seen that process; try again")]
+    UnprovenOrigin(String),
+    /// Too far from the user's message.
+    #[error("push depth {0} exceeds the limit of {MAX_PUSH_DEPTH}: one message may not start an endless chain")]
+    TooDeep(u32),
+    /// Nothing is wrong with the item; try again.
+    #[error("the scheduler can't take it now: {0}; try again")]
+    Busy(String),
+}
+
+impl Refusal {
+    /// Whether the same item may be taken later.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Refusal::Busy(_) | Refusal::UnprovenOrigin(_) | Refusal::UnknownProcess(_))
+    }
+}
+
+/// What [`assign`] found or made.
+#[derive(Clone, Debug)]
+pub struct Receipt {
+    /// The slot, with its assignment.
+    pub entry: Entry,
+    /// Whether it was made now; false when the item had its slot before.
+    pub new: bool,
+}
+
+/// The scheduler's clock and chain, read once per batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// Milliseconds since 1970.
+    pub now_ms: u64,
+    /// Arweave's height as far as it is known.
+    pub block_height: u64,
+}
+
+/// Gives an item its slot: the same slot however often it is submitted. Adds the new entry to `batch`, which is
+/// committed synced before the receipt is shown to anybody.
+///
+/// Order of checks: the item's form; its id seen before → that receipt; its origin seen before → that receipt; origin
+/// that can't be checked yet → temporary refusal; false origin → refusal. An item that claims an origin is never
+/// scheduled as an ordinary one.
+pub fn assign(
+    log: &dyn Log,
+    batch: &mut Batch,
+    submission: &Submission,
+    moment: Moment,
+    trust: &Trust,
+    signer: &dyn Signer,
+) -> Result<Result<Receipt, Refusal>, LogError> {
+    match plan(log, batch, submission, trust, signer)? {
+        Err(refusal) => Ok(Err(refusal)),
+        Ok(Plan::Known(entry)) => Ok(Ok(Receipt { entry, new: false })),
+        Ok(Plan::Next { process, item, proof, origin }) => {
+            let tip = batch.tip(log, &process)?;
+            let statement = Statement {
+                process,
+                epoch: 0,
+                slot: tip.as_ref().map_or(0, |tip| tip.slot + 1),
+                hash_chain: tip.as_ref().map_or_else(|| first_link(&process), |tip| tip.next_link),
+                block_height: moment.block_height,
+                // A clock that was set back repeats the last time instead of contradicting the order.
+                timestamp_ms: tip.as_ref().map_or(0, |tip| tip.timestamp_ms).max(moment.now_ms),
+                message: tip.is_some().then(|| item.id()),
+                messenger: Some(submission.messenger),
+                depth: submission.depth,
+                origin,
+            };
+            let assignment = match statement.sign(signer) {
+                Ok(assignment) => assignment,
+                Err(cause) => return Ok(Err(Refusal::Busy(format!("signing failed: {cause}")))),
+            };
+            let entry = Entry { assignment, item, proof };
+            batch.push(Write::Entry(Box::new(entry.clone())));
+            Ok(Ok(Receipt { entry, new: true }))
+        }
+    }
+}
+
+enum Plan {
+    Known(Entry),
+    Next { process: Id, item: VerifiedItem, proof: Option<VerifiedItem>, origin: Option<Origin> },
+}
+
+fn plan(
+    log: &dyn Log,
+    batch: &Batch,
+    submission: &Submission,
+    trust: &Trust,
+    signer: &dyn Signer,
+) -> Result<Result<Plan, Refusal>, LogError> {
+    let item = &submission.item;
+    macro_rules! refuse {
+        ($refusal:expr) => {
+            return Ok(Err($refusal))
+        };
+    }
+    if let Err(reason) = well_formed(item) {
+        refuse!(Refusal::Invalid(reason));
+    }
+    let origin = match Origin::read(item.tags()) {
+        Ok(origin) => origin,
+        Err(cause) => refuse!(Refusal::Invalid(cause.to_string())),
+    };
+    let kind = item.tag("Type").unwrap_or_default();
+    let target = match kind {
+        "Process" => item.id(),
+        "Message" | "Assign" => match item.target() {
+            Some(target) => target,
+            None => refuse!(Refusal::Invalid(format!("a {kind} needs a target: the id of a process"))),
+        },
+        other => refuse!(Refusal::Unsupported(other.to_string())),
+    };
+    // The process, which for a spawn is the item itself.
+    let spawn = match kind {
+        "Process" => Some(item.clone()),
+        _ => batch.process_item(log, &target)?,
+    };
+    let Some(spawn) = spawn else { refuse!(Refusal::UnknownProcess(target)) };
+    let process = match Process::read(&spawn) {
+        Ok(process) => process,
+        Err(cause) => refuse!(Refusal::Invalid(cause.to_string())),
+    };
+    if process.scheduler != signer.address() {
+        let (scheduler, here) = (process.scheduler, signer.address());
+        refuse!(Refusal::Elsewhere { process: target, scheduler, here });
+    }
+    // What is assigned: the item itself, or for an Assign the one that it names.
+    let (assigned, proof) = if kind == "Assign" {
+        match assigned_item(log, item)? {
+            Ok(assigned) => (assigned, Some(item.clone())),
+            Err(refusal) => refuse!(refusal),
+        }
+    } else {
+        (item.clone(), None)
+    };
+    if let Some(slot) = batch.slot_of_item(log, &target, &assigned.id())?
+        && let Some(entry) = batch.entry(log, &target, slot)?
+    {
+        return Ok(Ok(Plan::Known(entry)));
+    }
+    if let Some(origin) = origin {
+        let delivery = DeliveryId { origin, target: (kind != "Process").then_some(target) };
+        if let Some((process, slot)) = batch.slot_of_delivery(log, &delivery)?
+            && let Some(entry) = batch.entry(log, &process, slot)?
+        {
+            return Ok(Ok(Plan::Known(entry)));
+        }
+        if let Err(refusal) = proven(log, batch, item, &origin, kind, trust)? {
+            refuse!(refusal);
+        }
+    }
+    if submission.depth > MAX_PUSH_DEPTH {
+        refuse!(Refusal::TooDeep(submission.depth));
+    }
+    if kind == "Process" && process.compute_quorum as usize > trust.compute_units(&process).len().max(1) {
+        let quorum = process.compute_quorum;
+        let units = trust.compute_units(&process).len();
+        refuse!(Refusal::Invalid(format!("Compute-Quorum {quorum} exceeds the {units} compute units of this network")));
+    }
+    Ok(Ok(Plan::Next { process: target, item: assigned, proof, origin }))
+}
+
+/// What every scheduled item needs, whatever its type.
+fn well_formed(item: &VerifiedItem) -> Result<(), String> {
+    let protocol = item.tag("Data-Protocol").or_else(|| item.tag("data-protocol"));
+    if protocol.is_none() {
+        return Err("tag Data-Protocol is missing: ao's items carry Data-Protocol=ao".into());
+    }
+    if item.tag("Type").is_none() {
+        return Err("Type tag not present: items for a scheduler are of Type Process or Message".into());
+    }
+    let link = |text: &str| text.ends_with("+link");
+    match item.tags().iter().find(|tag| link(&tag.name) || link(&tag.value)) {
+        Some(tag) => Err(format!("tag {}={:?}: names and values may not end in \"+link\"", tag.name, tag.value)),
+        None => Ok(()),
+    }
+}
+
+/// The item that an Assign names, from this scheduler's own log.
+fn assigned_item(log: &dyn Log, assign: &VerifiedItem) -> Result<Result<VerifiedItem, Refusal>, LogError> {
+    let Some(name) = assign.tag("Message") else {
+        return Ok(Err(Refusal::Invalid("an Assign needs the tag Message: the id of the item to assign".into())));
+    };
+    let Ok(id) = name.parse::<Id>() else {
+        return Ok(Err(Refusal::Invalid(format!("tag Message is {name:?}, which is not an item id"))));
+    };
+    match log.item(&id)? {
+        Some(item) => Ok(Ok(item)),
+        None => Ok(Err(Refusal::Busy(format!("item {id} is not known here yet")))),
+    }
+}
+
+/// Whether the item may claim its origin: it must be signed by a messenger that the source process trusts.
+fn proven(
+    log: &dyn Log,
+    batch: &Batch,
+    item: &VerifiedItem,
+    origin: &Origin,
+    kind: &str,
+    trust: &Trust,
+) -> Result<Result<(), Refusal>, LogError> {
+    let false_origin = |reason: &str| Refusal::FalseOrigin { origin: origin.to_string(), reason: reason.to_string() };
+    let fits = match origin.index.kind {
+        OutboxKind::Message => kind == "Message",
+        OutboxKind::Spawn => kind == "Process",
+        OutboxKind::Assignment => kind == "Assign",
+        OutboxKind::Spawned => kind == "Message" && item.target() == Some(origin.process),
+    };
+    if !fits {
+        return Ok(Err(false_origin(&format!("a {kind} can't be entry {} of an outbox", origin.index))));
+    }
+    let Some(spawn) = batch.process_item(log, &origin.process)? else {
+        return Ok(Err(Refusal::UnprovenOrigin(origin.to_string())));
+    };
+    if batch.tip(log, &origin.process)?.is_none_or(|tip| tip.slot < origin.slot) {
+        return Ok(Err(Refusal::UnprovenOrigin(origin.to_string())));
+    }
+    let source = match Process::read(&spawn) {
+        Ok(source) => source,
+        Err(cause) => return Ok(Err(false_origin(&cause.to_string()))),
+    };
+    if !trust.messengers(&source).contains(&item.address()) {
+        let reason = format!("{} is no messenger that process {} trusts", item.address(), origin.process);
+        return Ok(Err(false_origin(&reason)));
+    }
+    Ok(Ok(()))
+}
+
+/// Reads a receipt that came from elsewhere: it counts only when it is the assignment, signed by the scheduler that
+/// was asked, of the submitted item or, for a pushed item, of its origin.
+pub fn read_receipt(
+    assignment: VerifiedItem,
+    submitted: &VerifiedItem,
+    scheduler: &Address,
+) -> Result<Assignment, String> {
+    if assignment.address() != *scheduler {
+        return Err(format!("the receipt is signed by {}, not by scheduler {scheduler}", assignment.address()));
+    }
+    let assignment = Assignment::read(assignment).map_err(|cause| format!("the receipt is no assignment: {cause}"))?;
+    let statement = &assignment.statement;
+    let named = statement.message.unwrap_or(statement.process);
+    let wanted = match submitted.tag("Type") {
+        Some("Assign") => submitted.tag("Message").and_then(|id| id.parse().ok()),
+        _ => Some(submitted.id()),
+    };
+    let origin = Origin::read(submitted.tags()).ok().flatten();
+    let same_origin = origin.is_some() && statement.origin == origin;
+    if Some(named) != wanted && !same_origin {
+        return Err(format!("the receipt is for item {named}, not for {}", submitted.id()));
+    }
+    Ok(assignment)
+}

@@ -1,0 +1,173 @@
+//! What nodes say to each other: gossip, requests and responses. Our own format (bincode behind a version byte),
+//! never seen by ao's clients. Whatever is signed travels as its signed bytes and is verified by whoever receives it.
+
+mod framing;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{Address, Digest, Id};
+use crate::outcome::OutcomeRecord;
+use crate::scheduler::Refusal;
+
+pub use framing::{FrameError, VERSION, decode, encode};
+
+/// Largest gossip message in bytes; larger bodies are asked for by request.
+pub const MAX_GOSSIP_BYTES: usize = 64 * 1024;
+/// A scheduler's batch of entries is gossiped whole up to this many bytes, else as bare assignments.
+pub const MAX_GOSSIP_BATCH_BYTES: usize = 32 * 1024;
+/// Largest request in bytes: one item of the maximum size and room for its proof.
+pub const MAX_REQUEST_BYTES: usize = 12 * 1024 * 1024;
+/// Largest response in bytes: one item of the maximum size and room for its proof.
+pub const MAX_RESPONSE_BYTES: usize = 12 * 1024 * 1024;
+/// A response with a range of entries ends before it exceeds this many bytes (one entry always fits).
+pub const MAX_RANGE_BYTES: usize = 1024 * 1024;
+/// Most entries in one range response.
+pub const MAX_RANGE_ENTRIES: usize = 1000;
+/// Most tips in one response.
+pub const MAX_TIPS: usize = 1000;
+/// Most submissions in one request.
+pub const MAX_SUBMISSIONS: usize = 64;
+/// Gossip is sharded by process id into this many topics per kind.
+pub const SHARDS: u8 = 16;
+
+/// The shard of a process: the low four bits of its id's first byte.
+pub fn shard(process: &Id) -> u8 {
+    process.as_ref().first().copied().unwrap_or(0) % SHARDS
+}
+
+/// The signed bytes of an ANS-104 item, not yet verified by the receiver.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ItemBytes(pub Vec<u8>);
+
+impl std::fmt::Debug for ItemBytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ItemBytes({} bytes)", self.0.len())
+    }
+}
+
+/// One slot of a process as it travels: the scheduler's assignment, the item it assigns (absent for a process that
+/// is assigned an item from elsewhere, and in gossip when it is large), and the proof of its origin if any.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryBytes {
+    /// The signed assignment.
+    pub assignment: ItemBytes,
+    /// The assigned item.
+    pub item: Option<ItemBytes>,
+    /// What proves the origin of an assignment without item of its own.
+    pub proof: Option<ItemBytes>,
+}
+
+impl EntryBytes {
+    /// Bytes of all parts together.
+    pub fn len(&self) -> usize {
+        let part = |item: &Option<ItemBytes>| item.as_ref().map_or(0, |item| item.0.len());
+        self.assignment.0.len() + part(&self.item) + part(&self.proof)
+    }
+
+    /// Whether all parts are empty.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// What is published to everybody who follows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Gossip {
+    /// A user's item that a messenger accepted, on its way to its scheduler.
+    Message {
+        /// The messenger that accepted it.
+        messenger: Address,
+        /// The user's item.
+        item: ItemBytes,
+    },
+    /// New log entries of one process, in slot order.
+    Entries(Vec<EntryBytes>),
+    /// Attestations of one process, as [`crate::attestation::Attestation::to_bytes`] makes them.
+    Attestations(Vec<Vec<u8>>),
+    /// Two different assignments of one slot by its scheduler.
+    Evidence(EntryBytes, EntryBytes),
+    /// Who a node is: an item that [`crate::announcement`] reads.
+    Announcement(ItemBytes),
+    /// An item without a slot: a module, an upload, a Scheduler-Location.
+    Item(ItemBytes),
+}
+
+/// What a messenger asks a scheduler to give a slot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubmissionBytes {
+    /// A message or process item; or an item of type `Assign` by a messenger, which gives an item that exists
+    /// elsewhere a slot of this process.
+    pub item: ItemBytes,
+    /// The messenger that submits it and will deliver what the process sends in answer.
+    pub messenger: Address,
+    /// Distance from the user's message that started it; 0 for that message itself.
+    pub depth: u32,
+}
+
+/// A request to one peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// The first words on a connection.
+    Hello {
+        /// Hash of the network file that the sender lives by; none when it wants to learn it.
+        network: Option<Digest>,
+        /// The sender's own announcement.
+        announcement: Option<ItemBytes>,
+    },
+    /// Give these items slots, in this order; at most [`MAX_SUBMISSIONS`].
+    Submit(Vec<SubmissionBytes>),
+    /// The tips of the processes with ids above `after`, in id order.
+    Tips {
+        /// Exclusive lower bound.
+        after: Option<Id>,
+    },
+    /// Entries of a process from a slot on, in order.
+    Range {
+        /// Which process.
+        process: Id,
+        /// First slot wanted.
+        from: u64,
+    },
+    /// The entry of a process that assigned this item.
+    Entry {
+        /// Which process.
+        process: Id,
+        /// The item's id.
+        item: Id,
+    },
+    /// An item by id, wherever it is kept (in a slot or without one).
+    Item(Id),
+    /// The outcome of a slot, with the chain before it.
+    Outcome {
+        /// Which process.
+        process: Id,
+        /// Which slot.
+        slot: u64,
+    },
+}
+
+/// The answer to a [`Request`] of the same name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Response {
+    /// Answer to `Hello`.
+    Hello {
+        /// The network file of the answering node, as JSON.
+        network: String,
+        /// Announcements it knows, its own first.
+        announcements: Vec<ItemBytes>,
+    },
+    /// Answer to `Submit`: one for each, in order; what follows a temporary refusal is refused temporarily too.
+    Receipts(Vec<Result<ItemBytes, Refusal>>),
+    /// Answer to `Tips`: process and its highest slot, at most [`MAX_TIPS`].
+    Tips(Vec<(Id, u64)>),
+    /// Answer to `Range`: at most [`MAX_RANGE_ENTRIES`] entries and about [`MAX_RANGE_BYTES`] bytes.
+    Range(Vec<EntryBytes>),
+    /// Answer to `Entry`.
+    Entry(Option<EntryBytes>),
+    /// Answer to `Item`.
+    Item(Option<ItemBytes>),
+    /// Answer to `Outcome`; none when it is not computed here.
+    Outcome(Option<OutcomeRecord>),
+    /// The request is not served now; the text says why.
+    Busy(String),
+}
