@@ -1,1 +1,3 @@
-//! Stub
+//! The world around ao's rules: disk, network, evaluation, HTTP.
+
+pub mod store;

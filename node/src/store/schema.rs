@@ -1,0 +1,161 @@
+//! The only place that knows column families and keys. Keys are fixed-width and big-endian, so that their order is
+//! that of slots and addresses; values are framed records of the protocol's wire format.
+
+use ao_protocol::id::{Address, Id};
+use ao_protocol::origin::{DeliveryId, OutboxKind};
+use ao_protocol::wire::ItemBytes;
+use serde::{Deserialize, Serialize};
+
+/// Version of everything below. A database of another version is not opened.
+pub(super) const FORMAT_VERSION: u32 = 1;
+
+/// Key of the format version in the default column family.
+pub(super) const FORMAT_KEY: &[u8] = b"format";
+
+/// A column family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Table {
+    /// process, slot → entry
+    Entries,
+    /// process → tip
+    Tips,
+    /// process, item → slot
+    SlotsByItem,
+    /// delivery → process, slot
+    SlotsByDelivery,
+    /// item → where it is
+    Items,
+    /// process, slot → outcome
+    Outcomes,
+    /// process → how far outcomes are known
+    Computed,
+    /// process, slot, unit → attestation
+    Attestations,
+    /// process → next slot to settle
+    Delivered,
+    /// delivery → its state
+    Deliveries,
+    /// process → two assignments of one slot
+    Evidence,
+}
+
+impl Table {
+    /// All tables, to open them.
+    pub(super) const ALL: [Table; 11] = [
+        Table::Entries,
+        Table::Tips,
+        Table::SlotsByItem,
+        Table::SlotsByDelivery,
+        Table::Items,
+        Table::Outcomes,
+        Table::Computed,
+        Table::Attestations,
+        Table::Delivered,
+        Table::Deliveries,
+        Table::Evidence,
+    ];
+
+    /// The name of the column family.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Table::Entries => "entries",
+            Table::Tips => "tips",
+            Table::SlotsByItem => "slots-by-item",
+            Table::SlotsByDelivery => "slots-by-delivery",
+            Table::Items => "items",
+            Table::Outcomes => "outcomes",
+            Table::Computed => "computed",
+            Table::Attestations => "attestations",
+            Table::Delivered => "delivered",
+            Table::Deliveries => "deliveries",
+            Table::Evidence => "evidence",
+        }
+    }
+
+    /// Whether keys are looked up one by one, often in vain, so that a filter pays.
+    pub(super) fn is_point_lookup(self) -> bool {
+        matches!(self, Table::SlotsByItem | Table::SlotsByDelivery | Table::Items | Table::Tips)
+    }
+}
+
+/// Where an item is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Place {
+    /// Here: it has no slot.
+    Here(ItemBytes),
+    /// It is the assigned item of a slot.
+    Item(Id, u64),
+    /// It is the assignment of a slot.
+    Assignment(Id, u64),
+}
+
+/// process
+pub(super) fn process(process: &Id) -> [u8; 32] {
+    process.to_bytes()
+}
+
+/// process, slot
+pub(super) fn slot(process: &Id, slot: u64) -> [u8; 40] {
+    let mut key = [0; 40];
+    key[..32].copy_from_slice(process.as_ref());
+    key[32..].copy_from_slice(&slot.to_be_bytes());
+    key
+}
+
+/// process, item
+pub(super) fn item(process: &Id, item: &Id) -> [u8; 64] {
+    let mut key = [0; 64];
+    key[..32].copy_from_slice(process.as_ref());
+    key[32..].copy_from_slice(item.as_ref());
+    key
+}
+
+/// process, slot, unit
+pub(super) fn attestation(process: &Id, at: u64, unit: &Address) -> [u8; 72] {
+    let mut key = [0; 72];
+    key[..40].copy_from_slice(&slot(process, at));
+    key[40..].copy_from_slice(unit.as_ref());
+    key
+}
+
+/// source, slot, kind, position, whether there is a target, target
+pub(super) fn delivery(id: &DeliveryId) -> [u8; 78] {
+    let mut key = [0; 78];
+    key[..40].copy_from_slice(&slot(&id.origin.process, id.origin.slot));
+    key[40] = match id.origin.index.kind {
+        OutboxKind::Message => 0,
+        OutboxKind::Spawn => 1,
+        OutboxKind::Assignment => 2,
+        OutboxKind::Spawned => 3,
+    };
+    key[41..45].copy_from_slice(&id.origin.index.position.to_be_bytes());
+    if let Some(target) = &id.target {
+        key[45] = 1;
+        key[46..].copy_from_slice(target.as_ref());
+    }
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ao_protocol::origin::{Origin, OutboxIndex};
+
+    #[test]
+    fn keys_are_in_the_order_of_what_they_name() {
+        let id = Id::from([1; 32]);
+        assert!(slot(&id, 255) < slot(&id, 256));
+        let delivery_of = |kind, position, target| {
+            let origin = Origin { process: id, slot: 1, index: OutboxIndex { kind, position } };
+            DeliveryId { origin, target }
+        };
+        let ids = [
+            delivery_of(OutboxKind::Message, 2, Some(id)),
+            delivery_of(OutboxKind::Message, 10, None),
+            delivery_of(OutboxKind::Spawn, 0, None),
+            delivery_of(OutboxKind::Assignment, 0, Some(id)),
+            delivery_of(OutboxKind::Spawned, 0, Some(id)),
+        ];
+        assert!(ids.is_sorted() && ids.map(|id| delivery(&id)).is_sorted());
+    }
+}
