@@ -1,3 +1,4 @@
 //! The world around ao's rules: disk, network, evaluation, HTTP.
 
+pub mod net;
 pub mod store;
