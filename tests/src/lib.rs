@@ -1,1 +1,3 @@
-//! Stub
+//! What ao-node is tested with: a simulation, real nodes, real clients, and rules of style.
+
+pub mod sim;

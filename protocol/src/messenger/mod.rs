@@ -17,7 +17,7 @@ mod expansion;
 mod lane;
 mod outbox;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::id::Id;
 use crate::item::VerifiedItem;
@@ -35,13 +35,16 @@ pub use lane::Submit;
 /// Most slots of one process that are worked on at once.
 pub const MAX_OPEN_SLOTS: usize = 64;
 
+/// Wait before a target is looked for again that not every peer could be asked for, in milliseconds.
+const LOOKUP_RETRY_MS: u64 = 1000;
+
 /// The messenger of one node.
 #[derive(Default)]
 pub struct Messenger {
     works: BTreeMap<Id, Work>,
     lanes: BTreeMap<LaneKey, Lane>,
-    /// Targets whose scheduler must be found before their lanes can go on.
-    unknown: BTreeSet<Id>,
+    /// Targets whose scheduler must be found before their lanes can go on, and not before when.
+    unknown: BTreeMap<Id, u64>,
 }
 
 /// What is going on with one process's outbox.
@@ -145,13 +148,22 @@ impl Messenger {
             && lane.scheduler.is_none()
             && let Some(target) = key.target
         {
-            self.unknown.insert(target);
+            self.unknown.entry(target).or_insert(0);
         }
     }
 
-    /// The targets whose process item is wanted: from this node's log, else from peers.
-    pub fn lookups(&mut self) -> Vec<Id> {
-        std::mem::take(&mut self.unknown).into_iter().collect()
+    /// The targets whose process item is wanted now: from this node's log, else from peers.
+    pub fn lookups(&mut self, now_ms: u64) -> Vec<Id> {
+        let due: Vec<Id> = self.unknown.iter().filter(|(_, at)| **at <= now_ms).map(|(target, _)| *target).collect();
+        for target in &due {
+            self.unknown.remove(target);
+        }
+        due
+    }
+
+    /// A target could neither be found nor be shown to be unknown: it is looked for again after a while.
+    pub fn lookup_later(&mut self, target: &Id, now_ms: u64) {
+        self.unknown.insert(*target, now_ms.saturating_add(LOOKUP_RETRY_MS));
     }
 
     /// Tells what a target is: its process item, or none when nobody knows it as a process. Returns what to commit.

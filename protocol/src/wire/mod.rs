@@ -137,12 +137,21 @@ pub enum Request {
     },
     /// An item by id, wherever it is kept (in a slot or without one).
     Item(Id),
-    /// The outcome of a slot, with the chain before it.
-    Outcome {
+    /// Outcomes of consecutive slots, each with the chain before it.
+    Outcomes {
         /// Which process.
         process: Id,
-        /// Which slot.
-        slot: u64,
+        /// First slot wanted.
+        from: u64,
+        /// Last slot wanted.
+        to: u64,
+    },
+    /// The answering unit's own attestation that ends at this slot or the next one after it.
+    Attestations {
+        /// Which process.
+        process: Id,
+        /// First slot of interest.
+        from: u64,
     },
 }
 
@@ -166,8 +175,10 @@ pub enum Response {
     Entry(Option<EntryBytes>),
     /// Answer to `Item`.
     Item(Option<ItemBytes>),
-    /// Answer to `Outcome`; none when it is not computed here.
-    Outcome(Option<OutcomeRecord>),
+    /// Answer to `Outcomes`: from the first one wanted, as many as are known here and fit.
+    Outcomes(Vec<OutcomeRecord>),
+    /// Answer to `Attestations`; empty when that slot is not computed there.
+    Attestations(Vec<Vec<u8>>),
     /// The request is not served now; the text says why.
     Busy(String),
 }

@@ -1,0 +1,100 @@
+//! What the user typed. Each command is a file with its arguments, what it does and what it prints.
+
+mod client;
+mod eval;
+mod log;
+mod output;
+mod peers;
+mod result;
+mod send;
+mod spawn;
+mod start;
+mod wallet;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// A peer-to-peer node for ao, the actor computer on Arweave.
+///
+/// Start a network on this machine:      ao-node start
+/// In another terminal, spawn a process: ao-node spawn --name neo
+/// Type Lua into it:                     ao-node eval PROCESS 'x = 1'
+/// State is permanent:                   ao-node eval PROCESS 'x + 1'
+#[derive(Debug, Parser)]
+#[command(version, verbatim_doc_comment, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a node: messenger, scheduler, compute unit, or any of them
+    Start(start::Start),
+    /// Make or show the wallet that signs what you send
+    Wallet(wallet::Wallet),
+    /// Spawn a process
+    Spawn(spawn::Spawn),
+    /// Evaluate Lua in a process that you own
+    Eval(eval::Eval),
+    /// Send a message to a process
+    Send(send::Send),
+    /// Show what a message came to
+    Result(result::Result),
+    /// Show the log of a process
+    Log(log::Log),
+    /// Show this node, its network and its peers
+    Peers(peers::Peers),
+}
+
+/// Where to find a node and what to print; shared by all commands that talk to one.
+#[derive(Clone, Debug, Args)]
+struct Remote {
+    /// URL of a node. Without it: that of a running testnet, else http://127.0.0.1:4000
+    #[arg(long, env = "AO_NODE", value_name = "URL")]
+    node: Option<String>,
+    /// Print JSON instead of text for people
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which wallet signs.
+#[derive(Clone, Debug, Args)]
+struct Signing {
+    /// Wallet file (JWK: RSA-4096 or Ed25519). Without it: one in your config folder, made on first use
+    #[arg(long, env = "AO_WALLET", value_name = "FILE")]
+    wallet: Option<PathBuf>,
+}
+
+/// Runs the command line. Exit codes: 0 done, 1 failed, 2 wrong usage.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(cause) => {
+            eprintln!("error: no runtime can be started: {cause}");
+            return ExitCode::from(1);
+        }
+    };
+    let done = runtime.block_on(async {
+        match cli.command {
+            Command::Start(start) => start.run().await,
+            Command::Wallet(wallet) => wallet.run(),
+            Command::Spawn(spawn) => spawn.run().await,
+            Command::Eval(eval) => eval.run().await,
+            Command::Send(send) => send.run().await,
+            Command::Result(result) => result.run().await,
+            Command::Log(log) => log.run().await,
+            Command::Peers(peers) => peers.run().await,
+        }
+    });
+    match done {
+        Ok(code) => code,
+        Err(cause) => {
+            eprintln!("error: {cause:#}");
+            ExitCode::from(1)
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! `ao-node start`: what the user says about a node.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use ao_protocol::announcement::Role;
+use clap::Args;
+
+use crate::node::{self, Config};
+
+/// Run a node: messenger, scheduler, compute unit, or any of them
+///
+/// A node that joins nobody starts an open network of its own, for development. A node that joins one peer finds the
+/// others and takes over their network file.
+#[derive(Debug, Args)]
+pub(super) struct Start {
+    /// Roles: mu, su, cu joined by commas, or none. Without it: all
+    #[arg(long, value_name = "ROLES")]
+    role: Option<String>,
+    /// Where to listen for peers; may be repeated [default: /ip4/0.0.0.0/tcp/0 and /ip4/0.0.0.0/udp/0/quic-v1]
+    #[arg(long, value_name = "MULTIADDR")]
+    listen: Vec<String>,
+    /// A peer to join, with its peer id; one is enough
+    #[arg(long, value_name = "MULTIADDR")]
+    join: Vec<String>,
+    /// Where to listen for HTTP
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4000")]
+    http: SocketAddr,
+    /// Folder for the log and this node's keys
+    #[arg(long, value_name = "DIR", default_value = "ao-data")]
+    data: PathBuf,
+    /// The unit wallet. Without it: an Ed25519 key in the data folder, made on first use
+    #[arg(long, value_name = "FILE")]
+    wallet: Option<PathBuf>,
+    /// The network file: name, schedulers, messengers, compute_units, aliases
+    #[arg(long, value_name = "FILE")]
+    network: Option<PathBuf>,
+    /// Follow only these shards of the network (0 to 15, joined by commas). Without it: all
+    #[arg(long, value_name = "SHARDS", value_delimiter = ',', value_parser = clap::value_parser!(u8).range(0..16))]
+    follow: Vec<u8>,
+    /// Find peers on the local network by mDNS
+    #[arg(long)]
+    mdns: bool,
+}
+
+impl Start {
+    pub(super) async fn run(self) -> Result<ExitCode> {
+        let filter = tracing_subscriber::EnvFilter::try_from_env("AO_LOG")
+            .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,ao_node=info"));
+        tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr).init();
+        let listen = match self.listen.is_empty() {
+            true => vec!["/ip4/0.0.0.0/tcp/0".to_string(), "/ip4/0.0.0.0/udp/0/quic-v1".to_string()],
+            false => self.listen,
+        };
+        let network = match &self.network {
+            None => None,
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("network file {} can't be read", path.display()))?;
+                Some(ao_protocol::network::Network::from_json(&text).with_context(|| format!("{}", path.display()))?)
+            }
+        };
+        let follow_shards = match self.follow.is_empty() {
+            true => u16::MAX,
+            false => self.follow.iter().fold(0, |shards, shard| shards | 1 << shard),
+        };
+        let config = Config {
+            roles: roles(self.role.as_deref())?,
+            listen,
+            join: self.join,
+            http: self.http,
+            data: self.data,
+            wallet: self.wallet,
+            network,
+            follow_shards,
+            mdns: self.mdns,
+        };
+        node::run(config).await?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn roles(text: Option<&str>) -> Result<Vec<Role>> {
+    let Some(text) = text else { return Ok(Role::ALL.to_vec()) };
+    if text == "none" {
+        return Ok(Vec::new());
+    }
+    let mut roles: Vec<Role> =
+        text.split(',').map(|role| role.trim().parse().map_err(anyhow::Error::msg)).collect::<Result<_>>()?;
+    roles.sort();
+    roles.dedup();
+    if roles.is_empty() {
+        bail!("no role is named; use mu, su, cu, or none");
+    }
+    Ok(roles)
+}

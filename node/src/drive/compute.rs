@@ -1,0 +1,285 @@
+//! The compute unit's driver: one task per process that has slots to evaluate, one worker per hot process, as many
+//! evaluations at once as there are processors.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use ao_protocol::attestation::Attestation;
+use ao_protocol::compute::{self, Attestor, Job};
+use ao_protocol::id::Id;
+use ao_protocol::log::{Durability, Log, LogError};
+use ao_protocol::message::{Env, Message, Unit};
+use ao_protocol::module::Module;
+use ao_protocol::outcome::Outcome;
+use ao_protocol::process::Process;
+use ao_protocol::wire::{self, Gossip};
+use tokio::sync::{Notify, Semaphore, broadcast};
+use tracing::{debug, error, info, warn};
+
+use super::lookup::{self, Found};
+use super::{Change, World};
+use crate::vm::{Launcher, Limits, Program, Worker};
+
+/// Most worker processes at once; a further process waits until one is idle.
+pub const MAX_WORKERS: usize = 64;
+/// Largest memory limit of a process that this node computes, in bytes.
+pub const MAX_PROCESS_MEMORY: u64 = 2 * 1024 * 1024 * 1024;
+/// Largest instruction limit of a process that this node computes.
+pub const MAX_PROCESS_INSTRUCTIONS: u64 = 100_000_000_000;
+/// How long a worker without work is kept.
+const IDLE: Duration = Duration::from_secs(60);
+/// How long an idle worker is kept when others wait for its place.
+const IDLE_WHEN_FULL: Duration = Duration::from_millis(200);
+/// Most slots that are sent to a worker at once.
+const MAX_BATCH: usize = compute::MAX_SLOTS_PER_ATTESTATION as usize;
+/// Wait before a process that could not be computed is tried again.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Evaluates what this node follows, until the log fails. A handle; cloning is cheap.
+#[derive(Clone)]
+pub struct Computer(Arc<Inner>);
+
+struct Inner {
+    world: World,
+    launcher: Launcher,
+    places: Arc<Semaphore>,
+    processors: Semaphore,
+    tasks: Mutex<BTreeMap<Id, Arc<Notify>>>,
+    stalled: Mutex<BTreeMap<Id, String>>,
+}
+
+/// Why a process is not computed here for now. Never an outcome: nothing is attested.
+enum Stall {
+    /// Something this node lacks or can't do.
+    Reason(String),
+    /// The log failed.
+    Log(LogError),
+}
+
+impl From<LogError> for Stall {
+    fn from(cause: LogError) -> Stall {
+        Stall::Log(cause)
+    }
+}
+
+impl Computer {
+    /// A computer that evaluates nothing yet.
+    pub fn new(world: World, launcher: Launcher) -> Computer {
+        let processors = std::thread::available_parallelism().map_or(2, usize::from);
+        Computer(Arc::new(Inner {
+            world,
+            launcher,
+            places: Arc::new(Semaphore::new(MAX_WORKERS)),
+            processors: Semaphore::new(processors),
+            tasks: Mutex::default(),
+            stalled: Mutex::default(),
+        }))
+    }
+
+    /// Why a process is not computed here, if it is not.
+    pub fn stalled(&self, process: &Id) -> Option<String> {
+        self.0.stalled.lock().unwrap_or_else(PoisonError::into_inner).get(process).cloned()
+    }
+
+    fn stall(&self, process: &Id, reason: Option<String>) {
+        let mut stalled = self.0.stalled.lock().unwrap_or_else(PoisonError::into_inner);
+        match reason {
+            Some(reason) => drop(stalled.insert(*process, reason)),
+            None => drop(stalled.remove(process)),
+        }
+    }
+
+    /// Follows the log.
+    pub async fn run(self) {
+        let world = self.0.world.clone();
+        let mut changes = world.changes();
+        if let Err(cause) = self.wake_all() {
+            return world.fail(&cause);
+        }
+        loop {
+            match changes.recv().await {
+                Ok(Change::Entry { process, .. }) => self.wake(process),
+                Ok(_) => {}
+                Err(broadcast::error::RecvError::Lagged(_)) => {
+                    if let Err(cause) = self.wake_all() {
+                        return world.fail(&cause);
+                    }
+                }
+                Err(broadcast::error::RecvError::Closed) => return,
+            }
+        }
+    }
+
+    fn wake_all(&self) -> Result<(), LogError> {
+        let log = self.0.world.log();
+        for process in self.0.world.processes()? {
+            if log.computed(&process)?.map(|computed| computed.slot) < log.tip(&process)?.map(|tip| tip.slot) {
+                self.wake(process);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes sure that a task looks at this process.
+    fn wake(&self, process: Id) {
+        let mut tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(task) = tasks.get(&process) {
+            return task.notify_one();
+        }
+        let news = Arc::new(Notify::new());
+        tasks.insert(process, news.clone());
+        drop(tasks);
+        tokio::spawn(self.clone().follow(process, news));
+    }
+
+    /// Computes one process until nothing happened for a while.
+    async fn follow(self, process: Id, news: Arc<Notify>) {
+        loop {
+            match self.compute(&process, &news).await {
+                Ok(()) => {}
+                Err(Stall::Log(cause)) => return self.0.world.fail(&cause),
+                Err(Stall::Reason(reason)) => {
+                    warn!(%process, %reason, "a process is not computed here");
+                    self.stall(&process, Some(reason));
+                    // A new slot, or time, may bring what is missing.
+                    let _ = tokio::time::timeout(RETRY, news.notified()).await;
+                    continue;
+                }
+            }
+            let mut tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+            // News that came after the last look keep the task going.
+            match compute::next(self.0.world.log(), &process, 1) {
+                Ok(jobs) if jobs.is_empty() => {
+                    tasks.remove(&process);
+                    return;
+                }
+                Ok(_) => {}
+                Err(cause) => return self.0.world.fail(&cause),
+            }
+        }
+    }
+
+    /// Starts a worker, brings it to where the outcomes end, and goes on from there until it is idle.
+    async fn compute(&self, process: &Id, news: &Notify) -> Result<(), Stall> {
+        let log = self.0.world.log();
+        if compute::next(log, process, 1)?.is_empty() {
+            return Ok(());
+        }
+        let program = self.program(process).await?;
+        let place = self.0.places.acquire().await.map_err(|_| Stall::Reason("the node is stopping".into()))?;
+        let failed = |cause: crate::vm::VmError| Stall::Reason(cause.to_string());
+        let mut worker = Worker::start(&self.0.launcher, &program).await.map_err(failed)?;
+        self.replay(process, &mut worker).await?;
+        let mut batch = 1;
+        loop {
+            let jobs = compute::next(log, process, batch)?;
+            if jobs.is_empty() {
+                let idle = if self.0.places.available_permits() == 0 { IDLE_WHEN_FULL } else { IDLE };
+                if tokio::time::timeout(idle, news.notified()).await.is_err() {
+                    drop(place);
+                    return Ok(());
+                }
+                continue;
+            }
+            let outcomes = {
+                let _turn = self.0.processors.acquire().await;
+                let messages: Vec<Message> = jobs.iter().map(|job| job.message.clone()).collect();
+                let first = jobs.first().map_or(0, |job| job.slot);
+                worker.apply(first, &messages).await.map_err(failed)?
+            };
+            // After an error the worker starts over from what went well: one slot at a time, then more again.
+            let clean = outcomes.iter().all(|outcome| outcome.error.is_none());
+            batch = if clean { (batch * 2).min(MAX_BATCH) } else { 1 };
+            self.record(jobs, outcomes)?;
+            self.stall(process, None);
+        }
+    }
+
+    fn record(&self, jobs: Vec<Job>, outcomes: Vec<Outcome>) -> Result<(), Stall> {
+        let world = &self.0.world;
+        let evaluated: Vec<(Job, Outcome)> = jobs.into_iter().zip(outcomes).collect();
+        let attestor = Attestor { network: world.network().hash(), signer: &**world.wallet() };
+        let (batch, attestation) =
+            compute::record(evaluated, &attestor).map_err(|cause| Stall::Reason(cause.to_string()))?;
+        world.log().commit(batch, Durability::Relaxed)?;
+        if let Some(attestation) = attestation {
+            let claim = attestation.claim();
+            world.races().finished(claim.process, claim.slot, attestation.unit());
+            world.changed(Change::Outcome { process: claim.process, slot: claim.slot });
+            publish(world, &attestation);
+        }
+        Ok(())
+    }
+
+    /// Brings a new worker to the state after the last recorded outcome. The state follows from the log alone, so what
+    /// it gives must be what was recorded.
+    async fn replay(&self, process: &Id, worker: &mut Worker) -> Result<(), Stall> {
+        let log = self.0.world.log();
+        let Some(computed) = log.computed(process)? else { return Ok(()) };
+        let began = std::time::Instant::now();
+        let mut slot = 0;
+        while slot <= computed.slot {
+            let mut messages = Vec::new();
+            for at in (slot..=computed.slot).take(MAX_BATCH) {
+                let Some(entry) = log.entry(process, at)? else { break };
+                messages.push(Message::of(&entry));
+            }
+            let outcomes = {
+                let _turn = self.0.processors.acquire().await;
+                worker.apply(slot, &messages).await.map_err(|cause| Stall::Reason(cause.to_string()))?
+            };
+            for outcome in outcomes {
+                let recorded = log.outcome(process, slot)?.map(|record| record.outcome.root());
+                if recorded != Some(outcome.bounded().root()) {
+                    error!(%process, slot, "replaying gave another outcome than was recorded");
+                    let reason = format!("replaying slot {slot} gave another outcome than was recorded before");
+                    return Err(Stall::Reason(reason));
+                }
+                slot += 1;
+            }
+        }
+        if computed.slot > 0 {
+            info!(%process, slots = slot, took = ?began.elapsed(), "replayed");
+        }
+        Ok(())
+    }
+
+    /// What the process runs: its module, from here or from peers, and its limits.
+    async fn program(&self, id: &Id) -> Result<Program, Stall> {
+        let world = &self.0.world;
+        let spawn = world.log().entry(id, 0)?.ok_or_else(|| Stall::Reason("its first slot is missing".into()))?.item;
+        let reason = |cause: String| Stall::Reason(cause);
+        let process = Process::read(&spawn).map_err(|cause| reason(cause.to_string()))?;
+        let item = match lookup::item(world, &process.module).await? {
+            Found::Item(item) => item,
+            _ => return Err(Stall::Reason(format!("module {} is not known here or at peers", process.module))),
+        };
+        let module = Module::read(&item).map_err(|cause| reason(cause.to_string()))?;
+        let limits = module.limits(&spawn).map_err(|cause| reason(cause.to_string()))?;
+        if limits.memory_bytes > MAX_PROCESS_MEMORY || limits.instructions > MAX_PROCESS_INSTRUCTIONS {
+            let text = format!(
+                "its limits ({} bytes, {} instructions) exceed this node's ({MAX_PROCESS_MEMORY}, \
+                 {MAX_PROCESS_INSTRUCTIONS})",
+                limits.memory_bytes, limits.instructions
+            );
+            return Err(Stall::Reason(text));
+        }
+        Ok(Program {
+            env: Env { process: Unit::of(&spawn), module: Unit::of(&item) },
+            source: module.source,
+            limits: Limits { memory_bytes: limits.memory_bytes, instructions: limits.instructions },
+        })
+    }
+}
+
+/// Tells everybody; who misses it asks for it.
+pub fn publish(world: &World, attestation: &Attestation) {
+    let (net, shard) = (world.net().clone(), wire::shard(&attestation.claim().process));
+    let gossip = Gossip::Attestations(vec![attestation.to_bytes()]);
+    tokio::spawn(async move {
+        if let Err(cause) = net.publish(shard, &gossip).await {
+            debug!(%cause, "an attestation was not published");
+        }
+    });
+}

@@ -1,0 +1,258 @@
+//! What comes in from peers: gossip gets its verdict, requests get their answers. Everything is verified before it is
+//! stored, forwarded or evaluated.
+
+use std::sync::Arc;
+
+use ao_protocol::announcement::Role;
+use ao_protocol::attestation::Attestation;
+use ao_protocol::compute;
+use ao_protocol::entry::Entry;
+use ao_protocol::id::Id;
+use ao_protocol::item::{DataItem, VerifiedItem};
+use ao_protocol::log::{Batch, Durability, Log, LogError, Write};
+use ao_protocol::process::Process;
+use ao_protocol::scheduler::{MAX_PUSH_DEPTH, Refusal, Submission};
+use ao_protocol::wire::{
+    EntryBytes, Gossip, ItemBytes, MAX_RANGE_BYTES, MAX_RANGE_ENTRIES, MAX_SUBMISSIONS, MAX_TIPS, Request, Response,
+    SubmissionBytes,
+};
+use tokio::sync::{Semaphore, mpsc};
+use tracing::{debug, warn};
+
+use super::repair::{Follower, compare_tips};
+use super::scheduler::Scheduler;
+use super::{Change, World};
+use crate::net::{NetEvent, PeerId, Verdict};
+
+/// Most messages from peers that are worked on at once.
+const MAX_AT_ONCE: usize = 256;
+
+/// Handles what peers send.
+#[derive(Clone)]
+pub struct Inbound {
+    world: World,
+    follower: Follower,
+    scheduler: Option<Scheduler>,
+}
+
+impl Inbound {
+    /// With the parts that take things in.
+    pub fn new(world: World, follower: Follower, scheduler: Option<Scheduler>) -> Inbound {
+        Inbound { world, follower, scheduler }
+    }
+
+    /// Handles events until the network layer ends.
+    pub async fn run(self, mut events: mpsc::Receiver<NetEvent>) {
+        let places = Arc::new(Semaphore::new(MAX_AT_ONCE));
+        while let Some(event) = events.recv().await {
+            let Ok(place) = places.clone().acquire_owned().await else { return };
+            let inbound = self.clone();
+            tokio::spawn(async move {
+                inbound.handle(event).await;
+                drop(place);
+            });
+        }
+    }
+
+    async fn handle(&self, event: NetEvent) {
+        match event {
+            NetEvent::Gossip { from, gossip, ticket } => {
+                let verdict = match self.gossip(&from, gossip).await {
+                    Ok(verdict) => verdict,
+                    Err(cause) => {
+                        self.world.fail(&cause);
+                        Verdict::Ignore
+                    }
+                };
+                self.world.net().verdict(ticket, verdict);
+            }
+            NetEvent::Request { from, request, reply } => match self.answer(&from, request).await {
+                Ok(response) => reply.send(response),
+                Err(cause) => {
+                    self.world.fail(&cause);
+                    reply.send(Response::Busy("the database of this node failed".into()));
+                }
+            },
+            NetEvent::Connected(peer) => compare_tips(self.world.clone(), self.follower.clone(), peer).await,
+            NetEvent::Disconnected(_) | NetEvent::NetworkLearned(_) => {}
+        }
+    }
+
+    async fn gossip(&self, from: &PeerId, gossip: Gossip) -> Result<Verdict, LogError> {
+        let world = &self.world;
+        match gossip {
+            Gossip::Message { messenger, item } => {
+                let Some(item) = verify(item).await else { return Ok(Verdict::Reject) };
+                // A messenger submits what it accepted; should it be gone before that, the scheduler has it from here.
+                if let Some(scheduler) = &self.scheduler
+                    && item.tag("Origin-Slot").is_none()
+                {
+                    let submission = Submission { item, messenger, depth: 0 };
+                    for refusal in scheduler.submit(vec![submission]).await.iter().filter_map(|r| r.as_ref().err()) {
+                        debug!(%refusal, "a gossiped message was not scheduled");
+                    }
+                }
+                Ok(Verdict::Accept)
+            }
+            Gossip::Entries(entries) => {
+                let Some(taken) = self.follower.take(entries).await else { return Ok(Verdict::Ignore) };
+                if let Some((process, slot)) = taken.beyond {
+                    self.follower.claim(from.clone(), process, slot);
+                }
+                Ok(taken.verdict)
+            }
+            Gossip::Attestations(attestations) => take_attestations(world, &attestations),
+            Gossip::Evidence(ours, theirs) => {
+                // Each of the two is looked at as an entry: if they contradict this node's log or each other, the
+                // follower finds the evidence itself.
+                match self.follower.take(vec![ours, theirs]).await {
+                    Some(taken) => Ok(taken.verdict),
+                    None => Ok(Verdict::Ignore),
+                }
+            }
+            Gossip::Item(bytes) => {
+                let Some(item) = verify(bytes).await else { return Ok(Verdict::Reject) };
+                let mut batch = Batch::new();
+                batch.push(Write::Item(item));
+                world.log().commit(batch, Durability::Relaxed)?;
+                Ok(Verdict::Accept)
+            }
+            // The network layer keeps the directory itself.
+            Gossip::Announcement(_) => Ok(Verdict::Ignore),
+        }
+    }
+
+    async fn answer(&self, from: &PeerId, request: Request) -> Result<Response, LogError> {
+        let log = self.world.log();
+        Ok(match request {
+            Request::Submit(submissions) => self.submit(submissions).await,
+            Request::Tips { after } => {
+                let tips = log.tips(after.as_ref(), MAX_TIPS)?;
+                Response::Tips(tips.into_iter().map(|(process, tip)| (process, tip.slot)).collect())
+            }
+            Request::Range { process, from } => Response::Range(range(log, &process, from)?),
+            Request::Entry { process, item } => {
+                let slot = log.slot_of_item(&process, &item)?;
+                Response::Entry(slot.map(|slot| log.entry_bytes(&process, slot)).transpose()?.flatten())
+            }
+            Request::Item(id) => Response::Item(log.item(&id)?.map(|item| ItemBytes(item.bytes().to_vec()))),
+            Request::Outcomes { process, from, to } => {
+                let mut records = Vec::new();
+                let mut bytes = 0;
+                for slot in (from..=to).take(compute::MAX_SLOTS_PER_ATTESTATION as usize) {
+                    let Some(record) = log.outcome(&process, slot)? else { break };
+                    bytes += record.outcome.len();
+                    if bytes > MAX_RANGE_BYTES && !records.is_empty() {
+                        break;
+                    }
+                    records.push(record);
+                }
+                Response::Outcomes(records)
+            }
+            Request::Attestations { process, from } => {
+                let own = log.next_attestation(&process, from, &[self.world.address()])?;
+                Response::Attestations(own.iter().map(Attestation::to_bytes).collect())
+            }
+            Request::Hello { .. } => {
+                warn!(%from, "a second Hello on one connection");
+                Response::Busy("this connection has said Hello before".into())
+            }
+        })
+    }
+
+    async fn submit(&self, submissions: Vec<SubmissionBytes>) -> Response {
+        let Some(scheduler) = &self.scheduler else {
+            return Response::Busy("this node is no scheduler".into());
+        };
+        if submissions.len() > MAX_SUBMISSIONS {
+            return Response::Busy(format!("{} submissions; at most {MAX_SUBMISSIONS} are taken", submissions.len()));
+        }
+        let mut verified = Vec::with_capacity(submissions.len());
+        let mut refusals = Vec::new();
+        for (place, submission) in submissions.into_iter().enumerate() {
+            let depth = submission.depth.min(MAX_PUSH_DEPTH + 1);
+            match verify_or_say(submission.item).await {
+                Ok(item) => verified.push(Submission { item, messenger: submission.messenger, depth }),
+                Err(cause) => refusals.push((place, Refusal::Invalid(cause))),
+            }
+        }
+        let receipts = scheduler.submit(verified).await;
+        let mut answers: Vec<Result<ItemBytes, Refusal>> =
+            receipts.into_iter().map(|receipt| receipt.map(|item| ItemBytes(item.bytes().to_vec()))).collect();
+        for (place, refusal) in refusals {
+            answers.insert(place.min(answers.len()), Err(refusal));
+        }
+        Response::Receipts(answers)
+    }
+}
+
+/// Entries from a slot on, as many as one response may hold.
+fn range(log: &dyn Log, process: &Id, from: u64) -> Result<Vec<EntryBytes>, LogError> {
+    let mut entries = Vec::new();
+    let mut bytes = 0;
+    for slot in (from..u64::MAX).take(MAX_RANGE_ENTRIES) {
+        let Some(entry) = log.entry_bytes(process, slot)? else { break };
+        bytes += entry.len();
+        if bytes > MAX_RANGE_BYTES && !entries.is_empty() {
+            break;
+        }
+        entries.push(entry);
+    }
+    Ok(entries)
+}
+
+/// Verifies attestations and keeps those of units that the process trusts.
+pub fn take_attestations(world: &World, attestations: &[Vec<u8>]) -> Result<Verdict, LogError> {
+    let mut batch = Batch::new();
+    let mut changes = Vec::new();
+    let mut verdict = Verdict::Accept;
+    let trust = world.trust();
+    for bytes in attestations {
+        let attestation = match Attestation::verify(bytes) {
+            Ok(attestation) => attestation,
+            Err(cause) => {
+                debug!(%cause, "an attestation was refused");
+                return Ok(Verdict::Reject);
+            }
+        };
+        let claim = attestation.claim();
+        let spawn = world.log().entry(&claim.process, 0)?.map(|entry: Entry| entry.item);
+        let counts = spawn
+            .and_then(|item| Process::read(&item).ok())
+            .is_some_and(|process| compute::counts(&process, &attestation, &trust));
+        if !counts {
+            verdict = Verdict::Ignore;
+            continue;
+        }
+        world.races().finished(claim.process, claim.slot, attestation.unit());
+        changes.push(Change::Attestation { process: claim.process, slot: claim.slot });
+        batch.push(Write::Attestation(Box::new(attestation)));
+    }
+    if !batch.is_empty() {
+        world.log().commit(batch, Durability::Relaxed)?;
+    }
+    for change in changes {
+        world.changed(change);
+    }
+    Ok(verdict)
+}
+
+async fn verify(bytes: ItemBytes) -> Option<VerifiedItem> {
+    verify_or_say(bytes).await.ok()
+}
+
+/// Verifies off the tasks that serve the network: an RSA signature takes a while.
+pub async fn verify_or_say(bytes: ItemBytes) -> Result<VerifiedItem, String> {
+    let verified = tokio::task::spawn_blocking(move || DataItem::decode(bytes.0).and_then(DataItem::verify)).await;
+    match verified {
+        Ok(Ok(item)) => Ok(item),
+        Ok(Err(cause)) => Err(cause.to_string()),
+        Err(_) => Err("the node is stopping".into()),
+    }
+}
+
+/// The roles of a unit as text, for people.
+pub fn roles_text(roles: &[Role]) -> String {
+    let names: Vec<String> = roles.iter().map(Role::to_string).collect();
+    if names.is_empty() { "none".into() } else { names.join(",") }
+}

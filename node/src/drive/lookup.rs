@@ -1,0 +1,64 @@
+//! Finding an item by id: here, else by asking the connected peers once.
+
+use ao_protocol::id::Id;
+use ao_protocol::item::{DataItem, VerifiedItem};
+use ao_protocol::log::{Batch, Durability, Log, LogError, Write};
+use ao_protocol::process::Process;
+use ao_protocol::wire::{Request, Response};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+
+use super::World;
+
+/// Most peers that are asked for one item.
+const MAX_ASKED: usize = 8;
+
+/// What a lookup found.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// The item.
+    Item(VerifiedItem),
+    /// Every peer that was asked answered, and none has it.
+    Nowhere,
+    /// Nobody has it, but not everybody answered.
+    Unsure,
+}
+
+/// Looks for an item. What a peer sends is verified and kept.
+pub async fn item(world: &World, id: &Id) -> Result<Found, LogError> {
+    if let Some(item) = world.log().item(id)? {
+        return Ok(Found::Item(item));
+    }
+    let peers = world.net().directory().connected();
+    let request = Request::Item(*id);
+    let mut answers: FuturesUnordered<_> =
+        peers.iter().take(MAX_ASKED).map(|peer| world.net().request(peer, &request)).collect();
+    let mut all_answered = true;
+    while let Some(answer) = answers.next().await {
+        let bytes = match answer {
+            Ok(Response::Item(Some(bytes))) => bytes,
+            Ok(Response::Item(None)) => continue,
+            _ => {
+                all_answered = false;
+                continue;
+            }
+        };
+        let Ok(item) = DataItem::decode(bytes.0).and_then(DataItem::verify) else { continue };
+        if item.id() == *id {
+            let mut batch = Batch::new();
+            batch.push(Write::Item(item.clone()));
+            world.log().commit(batch, Durability::Relaxed)?;
+            return Ok(Found::Item(item));
+        }
+    }
+    Ok(if all_answered { Found::Nowhere } else { Found::Unsure })
+}
+
+/// Looks for the spawn item of a process.
+pub async fn process(world: &World, id: &Id) -> Result<Result<Process, String>, LogError> {
+    match item(world, id).await? {
+        Found::Item(item) => Ok(Process::read(&item).map_err(|cause| format!("{id} is no process: {cause}"))),
+        Found::Nowhere => Ok(Err(format!("unknown process {id}: neither this node nor its peers know it"))),
+        Found::Unsure => Ok(Err(format!("process {id} was not found, but not every peer answered; try again"))),
+    }
+}

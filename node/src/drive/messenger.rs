@@ -1,0 +1,129 @@
+//! The messenger's driver: turns the state machine's wishes into commits, lookups and submissions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ao_protocol::assignment::Assignment;
+use ao_protocol::id::Id;
+use ao_protocol::item::VerifiedItem;
+use ao_protocol::log::{Batch, Durability, Log, LogError};
+use ao_protocol::messenger::{Messenger, Submit};
+use ao_protocol::scheduler::Refusal;
+use ao_protocol::wallet::Signer;
+use tokio::sync::{broadcast, mpsc};
+use tracing::{debug, warn};
+
+use super::lookup::{self, Found};
+use super::submit::{SubmitError, Submitter};
+use super::{Change, World, now_ms};
+
+/// Longest time between two looks at the log: notices the end of another messenger's turn.
+const IDLE: Duration = Duration::from_millis(250);
+/// Most answers that wait to be taken in.
+const ANSWERS: usize = 1024;
+
+/// What came back from work outside.
+enum Answer {
+    Receipts(Submit, Result<Vec<Result<(Id, u64), Refusal>>, SubmitError>),
+    Found(Id, Result<Found, LogError>),
+}
+
+/// Delivers outboxes until the log fails.
+pub async fn run(world: World, submitter: Submitter) {
+    if let Err(cause) = deliver(&world, submitter).await {
+        world.fail(&cause);
+    }
+}
+
+async fn deliver(world: &World, submitter: Submitter) -> Result<(), LogError> {
+    let signer: Arc<dyn Signer> = world.wallet().clone();
+    let mut changes = world.changes();
+    let mut messenger = Messenger::new();
+    let (answers, mut answered) = mpsc::channel::<Answer>(ANSWERS);
+    for process in world.processes()? {
+        messenger.wake(world.log(), &process)?;
+    }
+    loop {
+        let batch = messenger.expand(world.log(), &world.trust(), &*signer, now_ms())?;
+        commit(world, batch, Durability::Synced)?;
+        for target in messenger.lookups(now_ms()) {
+            let (world, answers) = (world.clone(), answers.clone());
+            tokio::spawn(async move {
+                let found = lookup::item(&world, &target).await;
+                let _ = answers.send(Answer::Found(target, found)).await;
+            });
+        }
+        for submit in messenger.submissions(now_ms()) {
+            let (submitter, answers) = (submitter.clone(), answers.clone());
+            tokio::spawn(async move {
+                let receipts = submitter.submit(submit.scheduler, &submit.submissions).await;
+                let places = receipts.map(|receipts| receipts.into_iter().map(place).collect());
+                let _ = answers.send(Answer::Receipts(submit, places)).await;
+            });
+        }
+        commit(world, messenger.settle(), Durability::Relaxed)?;
+
+        let due = messenger.next_due_ms().map(|due| Duration::from_millis(due.saturating_sub(now_ms())));
+        let wait = due.unwrap_or(IDLE).clamp(Duration::from_millis(1), IDLE);
+        tokio::select! {
+            change = changes.recv() => match change {
+                Ok(Change::Outcome { process, .. }) => messenger.wake(world.log(), &process)?,
+                Ok(_) => {}
+                Err(broadcast::error::RecvError::Lagged(_)) => {
+                    for process in world.processes()? {
+                        messenger.wake(world.log(), &process)?;
+                    }
+                }
+                Err(broadcast::error::RecvError::Closed) => return Ok(()),
+            },
+            Some(answer) = answered.recv() => take_in(world, &mut messenger, answer, &*signer)?,
+            () = tokio::time::sleep(wait) => {}
+        }
+        // What else has come in meanwhile is taken in at once.
+        while let Ok(answer) = answered.try_recv() {
+            take_in(world, &mut messenger, answer, &*signer)?;
+        }
+    }
+}
+
+fn take_in(world: &World, messenger: &mut Messenger, answer: Answer, signer: &dyn Signer) -> Result<(), LogError> {
+    match answer {
+        Answer::Receipts(submit, Ok(receipts)) => {
+            for refusal in receipts.iter().filter_map(|receipt| receipt.as_ref().err()) {
+                debug!(%refusal, "an outbox entry was refused");
+            }
+            let batch = messenger.on_receipts(world.log(), &submit, &receipts, signer, now_ms())?;
+            commit(world, batch, Durability::Synced)
+        }
+        Answer::Receipts(submit, Err(cause)) => {
+            warn!(%cause, "an outbox entry waits");
+            messenger.on_failure(&submit, now_ms());
+            Ok(())
+        }
+        Answer::Found(target, Ok(Found::Item(item))) => {
+            let batch = messenger.on_lookup(&target, Some(&item));
+            commit(world, batch, Durability::Synced)
+        }
+        Answer::Found(target, Ok(Found::Nowhere)) => {
+            debug!(%target, "no process yet");
+            let batch = messenger.on_lookup(&target, None);
+            commit(world, batch, Durability::Synced)
+        }
+        Answer::Found(target, Ok(Found::Unsure)) => {
+            messenger.lookup_later(&target, now_ms());
+            Ok(())
+        }
+        Answer::Found(_, Err(cause)) => Err(cause),
+    }
+}
+
+fn commit(world: &World, batch: Batch, durability: Durability) -> Result<(), LogError> {
+    if batch.is_empty() { Ok(()) } else { world.log().commit(batch, durability) }
+}
+
+/// Process and slot that a receipt names.
+fn place(receipt: Result<VerifiedItem, Refusal>) -> Result<(Id, u64), Refusal> {
+    let assignment =
+        Assignment::read(receipt?).map_err(|cause| Refusal::Busy(format!("the receipt can't be read: {cause}")))?;
+    Ok((assignment.statement.process, assignment.statement.slot))
+}

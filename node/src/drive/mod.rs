@@ -1,0 +1,199 @@
+//! When each rule runs: a file per role, named as the rule. Drivers never call each other's rules; they write the log
+//! and tell [`World::changed`], and whoever follows looks for itself.
+
+pub mod adopt;
+pub mod compute;
+pub mod inbound;
+pub mod lookup;
+pub mod messenger;
+pub mod race;
+pub mod repair;
+pub mod scheduler;
+pub mod submit;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ao_protocol::announcement::Role;
+use ao_protocol::id::{Address, Id};
+use ao_protocol::log::{Log, LogError};
+use ao_protocol::network::Network;
+use ao_protocol::trust::Trust;
+use ao_protocol::wallet::{Signer, Wallet};
+use tokio::sync::{broadcast, watch};
+
+use crate::net::Net;
+use crate::store::Store;
+use race::Races;
+
+/// How many changes a slow listener may be behind before it must look at everything.
+const CHANGES: usize = 4096;
+
+/// Something new in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A process has a new slot.
+    Entry {
+        /// Which process.
+        process: Id,
+        /// Its highest slot.
+        slot: u64,
+    },
+    /// A process has a new outcome.
+    Outcome {
+        /// Which process.
+        process: Id,
+        /// The highest slot with an outcome.
+        slot: u64,
+    },
+    /// A unit's attestation came in.
+    Attestation {
+        /// Which process.
+        process: Id,
+        /// The attested slot.
+        slot: u64,
+    },
+}
+
+/// What all drivers share. Cloning is cheap.
+#[derive(Clone)]
+pub struct World(Arc<Parts>);
+
+struct Parts {
+    log: Arc<Store>,
+    net: Net,
+    network: Arc<Network>,
+    wallet: Arc<Wallet>,
+    roles: Vec<Role>,
+    changes: broadcast::Sender<Change>,
+    races: Races,
+    failure: watch::Sender<Option<String>>,
+}
+
+impl World {
+    /// Puts the parts together.
+    pub fn new(log: Arc<Store>, net: Net, network: Arc<Network>, wallet: Arc<Wallet>, roles: Vec<Role>) -> World {
+        let (changes, _) = broadcast::channel(CHANGES);
+        let (failure, _) = watch::channel(None);
+        World(Arc::new(Parts { log, net, network, wallet, roles, changes, races: Races::default(), failure }))
+    }
+
+    /// The log.
+    pub fn log(&self) -> &Store {
+        &self.0.log
+    }
+
+    /// The log, to be kept by a thread of its own.
+    pub fn shared_log(&self) -> Arc<dyn Log> {
+        self.0.log.clone()
+    }
+
+    /// The peers.
+    pub fn net(&self) -> &Net {
+        &self.0.net
+    }
+
+    /// The network file.
+    pub fn network(&self) -> &Arc<Network> {
+        &self.0.network
+    }
+
+    /// The unit wallet.
+    pub fn wallet(&self) -> &Arc<Wallet> {
+        &self.0.wallet
+    }
+
+    /// The unit's address.
+    pub fn address(&self) -> Address {
+        self.0.wallet.address()
+    }
+
+    /// The roles that this node plays.
+    pub fn roles(&self) -> &[Role] {
+        &self.0.roles
+    }
+
+    /// Whether it plays a role.
+    pub fn plays(&self, role: Role) -> bool {
+        self.0.roles.contains(&role)
+    }
+
+    /// Who resolved which slot when, as this node saw it.
+    pub fn races(&self) -> &Races {
+        &self.0.races
+    }
+
+    /// Whom to trust, as of now.
+    pub fn trust(&self) -> Trust {
+        let mut announced: Vec<(Address, Vec<Role>)> =
+            self.net().directory().units().into_iter().map(|unit| (unit.address, unit.roles)).collect();
+        if !announced.iter().any(|(address, _)| *address == self.address()) {
+            announced.push((self.address(), self.roles().to_vec()));
+            announced.sort();
+        }
+        Trust { network: self.network().clone(), announced }
+    }
+
+    /// Tells everybody that the log changed.
+    pub fn changed(&self, change: Change) {
+        // No listener is no error: a node without roles may have none.
+        let _ = self.0.changes.send(change);
+    }
+
+    /// Hears of changes from now on.
+    pub fn changes(&self) -> broadcast::Receiver<Change> {
+        self.0.changes.subscribe()
+    }
+
+    /// The log can't be written any more: the node must stop, for nothing can be acknowledged.
+    pub fn fail(&self, cause: &LogError) {
+        tracing::error!(%cause, "the log failed; this node stops");
+        self.0.failure.send_replace(Some(cause.to_string()));
+    }
+
+    /// Waits until the log failed, if ever; gives the reason.
+    pub async fn failed(&self) -> String {
+        let mut failure = self.0.failure.subscribe();
+        match failure.wait_for(Option::is_some).await {
+            Ok(cause) => cause.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// All processes of the log, in pages.
+    pub fn processes(&self) -> Result<Vec<Id>, LogError> {
+        let mut processes: Vec<Id> = Vec::new();
+        loop {
+            let page = self.log().tips(processes.last(), ao_protocol::log::MAX_PAGE)?;
+            if page.is_empty() {
+                return Ok(processes);
+            }
+            processes.extend(page.into_iter().map(|(process, _)| process));
+        }
+    }
+
+    /// Waits until `ready` gives something or the time is over; looks again at every change.
+    pub async fn wait_for<T>(
+        &self,
+        limit: Duration,
+        mut ready: impl FnMut() -> Result<Option<T>, LogError>,
+    ) -> Result<Option<T>, LogError> {
+        let deadline = tokio::time::Instant::now() + limit;
+        let mut changes = self.changes();
+        loop {
+            if let Some(found) = ready()? {
+                return Ok(Some(found));
+            }
+            match tokio::time::timeout_at(deadline, changes.recv()).await {
+                Ok(Ok(_) | Err(broadcast::error::RecvError::Lagged(_))) => {}
+                Ok(Err(broadcast::error::RecvError::Closed)) | Err(_) => return ready(),
+            }
+        }
+    }
+}
+
+/// The clock in milliseconds since 1970. Schedulers stamp slots with it; no outcome depends on it otherwise.
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

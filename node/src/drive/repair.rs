@@ -1,0 +1,230 @@
+//! The follower's driver: takes in entries from gossip and from peers' answers, in one thread and in order, and asks
+//! for what is missing.
+
+use std::time::Duration;
+
+use ao_protocol::entry::{Entry, EntryError};
+use ao_protocol::id::Id;
+use ao_protocol::log::{Batch, Durability, Log, LogError};
+use ao_protocol::repair::{Accepted, Fetch, Repair, accept};
+use ao_protocol::wire::{EntryBytes, Request, Response};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{debug, warn};
+
+use super::{Change, World, now_ms};
+use crate::net::{PeerId, Verdict};
+
+/// Most groups of entries that wait to be checked.
+const QUEUE: usize = 1024;
+/// Most groups in one commit.
+const MAX_BATCH: usize = 64;
+/// How often tips are compared with some peer, though nothing was heard.
+const COMPARE: Duration = Duration::from_secs(5);
+/// Shortest time between two looks at what is to be fetched.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What became of a group of entries.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    /// How gossip goes on with it.
+    pub verdict: Verdict,
+    /// How many were new.
+    pub new: usize,
+    /// Process and slot that the sender has beyond what could be taken in.
+    pub beyond: Option<(Id, u64)>,
+}
+
+struct Group {
+    entries: Vec<EntryBytes>,
+    answer: oneshot::Sender<Taken>,
+}
+
+/// A handle to the thread that takes in entries. Cloning is cheap.
+#[derive(Clone)]
+pub struct Follower {
+    groups: mpsc::Sender<Group>,
+    claims: mpsc::Sender<(PeerId, Id, u64)>,
+}
+
+impl Follower {
+    /// Starts the thread, and the task that asks for what is missing.
+    pub fn start(world: World) -> std::io::Result<Follower> {
+        let (groups, queue) = mpsc::channel(QUEUE);
+        let (claims, claimed) = mpsc::channel(QUEUE);
+        let follower = Follower { groups, claims };
+        let follows = world.clone();
+        std::thread::Builder::new().name("follower".into()).spawn(move || take_in(queue, &follows))?;
+        let repairs = follower.clone();
+        tokio::spawn(async move {
+            if let Err(cause) = repair(&world, repairs, claimed).await {
+                world.fail(&cause);
+            }
+        });
+        Ok(follower)
+    }
+
+    /// Verifies entries of one process and appends what fits. None when too much waits already: repair fetches it later.
+    pub async fn take(&self, entries: Vec<EntryBytes>) -> Option<Taken> {
+        let (answer, taken) = oneshot::channel();
+        self.groups.try_send(Group { entries, answer }).ok()?;
+        taken.await.ok()
+    }
+
+    /// As [`Follower::take`], but waits for room.
+    async fn take_patiently(&self, entries: Vec<EntryBytes>) -> Option<Taken> {
+        let (answer, taken) = oneshot::channel();
+        self.groups.send(Group { entries, answer }).await.ok()?;
+        taken.await.ok()
+    }
+
+    /// A peer has a process up to a slot.
+    pub fn claim(&self, peer: PeerId, process: Id, slot: u64) {
+        // Lost when too many wait: tips are compared again.
+        let _ = self.claims.try_send((peer, process, slot));
+    }
+}
+
+fn take_in(mut queue: mpsc::Receiver<Group>, world: &World) {
+    while let Some(first) = queue.blocking_recv() {
+        let mut groups = vec![first];
+        while groups.len() < MAX_BATCH
+            && let Ok(group) = queue.try_recv()
+        {
+            groups.push(group);
+        }
+        if let Err(cause) = take_in_batch(groups, world) {
+            world.fail(&cause);
+            return;
+        }
+    }
+}
+
+fn take_in_batch(groups: Vec<Group>, world: &World) -> Result<(), LogError> {
+    let mut batch = Batch::new();
+    let mut answers = Vec::with_capacity(groups.len());
+    let mut changes: Vec<(Id, u64)> = Vec::new();
+    let mut durability = Durability::Relaxed;
+    for group in groups {
+        let mut taken = Taken { verdict: Verdict::Accept, new: 0, beyond: None };
+        for bytes in &group.entries {
+            let entry = match Entry::verify(bytes) {
+                Ok(entry) => entry,
+                Err(EntryError::WithoutItem { process, slot }) => {
+                    taken.beyond = Some((process, slot));
+                    break;
+                }
+                Err(cause) => {
+                    debug!(%cause, "an entry was refused");
+                    taken.verdict = Verdict::Reject;
+                    break;
+                }
+            };
+            let (process, slot) = (entry.process(), entry.slot());
+            match accept(world.log(), &mut batch, entry)? {
+                Ok(Accepted::New) => {
+                    taken.new += 1;
+                    changes.push((process, slot));
+                }
+                Ok(Accepted::Known) => {}
+                Ok(Accepted::Ahead) => {
+                    taken.beyond = Some((process, slot));
+                    break;
+                }
+                Ok(Accepted::Evidence) => {
+                    warn!(%process, slot, "its scheduler gave this slot twice: the process is disputed from there on");
+                    durability = Durability::Synced;
+                }
+                Err(cause) => {
+                    debug!(%cause, "an entry was refused");
+                    taken.verdict = Verdict::Reject;
+                    break;
+                }
+            }
+        }
+        answers.push((group.answer, taken));
+    }
+    if !batch.is_empty() {
+        world.log().commit(batch, durability)?;
+    }
+    for (process, slot) in changes {
+        world.changed(Change::Entry { process, slot });
+    }
+    for (answer, taken) in answers {
+        let _ = answer.send(taken);
+    }
+    Ok(())
+}
+
+/// Asks for what is missing, until the log fails.
+async fn repair(
+    world: &World,
+    follower: Follower,
+    mut claimed: mpsc::Receiver<(PeerId, Id, u64)>,
+) -> Result<(), LogError> {
+    let mut repair = Repair::<PeerId>::new();
+    let (done, mut fetched) = mpsc::channel::<(Id, bool)>(QUEUE);
+    let mut compare = tokio::time::interval(COMPARE);
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let mut turn = 0usize;
+    loop {
+        tokio::select! {
+            Some((peer, process, slot)) = claimed.recv() => repair.on_claim(world.log(), &peer, &process, slot)?,
+            Some((process, progress)) = fetched.recv() => match progress {
+                true => repair.on_progress(&process),
+                false => repair.on_failure(&process, now_ms()),
+            },
+            _ = compare.tick() => {
+                let peers = world.net().directory().connected();
+                if let Some(peer) = peers.get(turn % peers.len().max(1)) {
+                    turn = turn.wrapping_add(1);
+                    tokio::spawn(compare_tips(world.clone(), follower.clone(), peer.clone()));
+                }
+            }
+            _ = tick.tick(), if repair.gaps() > 0 => {}
+        }
+        for fetch in repair.fetches(world.log(), now_ms())? {
+            let (world, follower, done) = (world.clone(), follower.clone(), done.clone());
+            tokio::spawn(async move {
+                let process = fetch.process;
+                let progress = fetch_range(&world, &follower, fetch).await;
+                let _ = done.send((process, progress)).await;
+            });
+        }
+    }
+}
+
+/// Fetches one range; true when it brought something new.
+async fn fetch_range(world: &World, follower: &Follower, fetch: Fetch<PeerId>) -> bool {
+    let Fetch { peer, process, from } = fetch;
+    match world.net().request(&peer, &Request::Range { process, from }).await {
+        Ok(Response::Range(entries)) if !entries.is_empty() => {
+            follower.take_patiently(entries).await.is_some_and(|taken| taken.new > 0)
+        }
+        Ok(_) => false,
+        Err(cause) => {
+            debug!(%peer, %process, %cause, "a range could not be fetched");
+            false
+        }
+    }
+}
+
+/// Asks a peer for all its tips and notes what it has beyond this node.
+pub async fn compare_tips(world: World, follower: Follower, peer: PeerId) {
+    let mut after = None;
+    loop {
+        let tips = match world.net().request(&peer, &Request::Tips { after }).await {
+            Ok(Response::Tips(tips)) if !tips.is_empty() => tips,
+            _ => return,
+        };
+        for (process, slot) in &tips {
+            follower.claim(peer.clone(), *process, *slot);
+        }
+        let last = tips.last().map(|(process, _)| *process);
+        // Pages go upwards; a peer that does not keep to it is not followed for ever.
+        if last <= after {
+            return;
+        }
+        after = last;
+    }
+}

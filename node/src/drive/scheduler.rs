@@ -1,0 +1,149 @@
+//! The scheduler's driver: a thread that drains what waits, gives slots, writes one batch with one fsync, and only then
+//! answers everybody. What bounds it is signing and hashing, not the disk, once enough senders wait at once.
+
+use std::sync::Arc;
+
+use ao_protocol::id::Id;
+use ao_protocol::item::VerifiedItem;
+use ao_protocol::log::{Batch, Durability, Log};
+use ao_protocol::scheduler::{self, Moment, Refusal, Submission};
+use ao_protocol::trust::Trust;
+use ao_protocol::wallet::Signer;
+use tokio::sync::{mpsc, oneshot};
+
+use super::now_ms;
+
+/// Most requests that wait.
+const QUEUE: usize = 4096;
+/// Most submissions in one batch: bounds how long the first of them waits for the others.
+const MAX_BATCH: usize = 512;
+
+/// What a sender hears for each submission, in order.
+pub type Receipts = Vec<Result<VerifiedItem, Refusal>>;
+
+struct Request {
+    submissions: Vec<Submission>,
+    answer: oneshot::Sender<Receipts>,
+}
+
+/// A handle to the scheduler of this node. Cloning is cheap.
+#[derive(Clone)]
+pub struct Scheduler {
+    requests: mpsc::Sender<Request>,
+}
+
+/// What the scheduler needs of the world around it.
+pub struct Surroundings {
+    /// The log that it appends to.
+    pub log: Arc<dyn Log>,
+    /// Who it is.
+    pub signer: Arc<dyn Signer>,
+    /// Whom to trust, asked once per batch.
+    pub trust: Box<dyn Fn() -> Trust + Send>,
+    /// Arweave's height, asked once per batch.
+    pub block_height: Box<dyn Fn() -> u64 + Send>,
+    /// Told of new entries after they are on disk, in the order of their slots.
+    pub scheduled: Box<dyn FnMut(Vec<ao_protocol::entry::Entry>) + Send>,
+    /// Told when the log failed: nothing is scheduled from then on.
+    pub failed: Box<dyn Fn(&ao_protocol::log::LogError) + Send>,
+}
+
+impl Scheduler {
+    /// Starts the scheduler's thread. It ends when the last handle is gone.
+    pub fn start(surroundings: Surroundings) -> std::io::Result<Scheduler> {
+        let (requests, queue) = mpsc::channel(QUEUE);
+        std::thread::Builder::new().name("scheduler".into()).spawn(move || run(queue, surroundings))?;
+        Ok(Scheduler { requests })
+    }
+
+    /// Gives verified submissions their slots, in order; after a temporary refusal the rest is refused temporarily too,
+    /// so that their order is kept. Answers when the slots are on disk.
+    pub async fn submit(&self, submissions: Vec<Submission>) -> Receipts {
+        let count = submissions.len();
+        let (answer, receipts) = oneshot::channel();
+        let stopped = || vec![Err(Refusal::Busy("the scheduler has stopped".into())); count];
+        if self.requests.send(Request { submissions, answer }).await.is_err() {
+            return stopped();
+        }
+        receipts.await.unwrap_or_else(|_| stopped())
+    }
+}
+
+fn run(mut queue: mpsc::Receiver<Request>, mut world: Surroundings) {
+    while let Some(first) = queue.blocking_recv() {
+        let mut count = first.submissions.len();
+        let mut requests = vec![first];
+        while count < MAX_BATCH
+            && let Ok(request) = queue.try_recv()
+        {
+            count += request.submissions.len();
+            requests.push(request);
+        }
+        if !run_batch(requests, &mut world) {
+            return;
+        }
+    }
+}
+
+/// Schedules one batch; false when the log failed.
+fn run_batch(requests: Vec<Request>, world: &mut Surroundings) -> bool {
+    let log = &*world.log;
+    let trust = (world.trust)();
+    let moment = Moment { now_ms: now_ms(), block_height: (world.block_height)() };
+    let mut batch = Batch::new();
+    let mut entries = Vec::new();
+    let mut answers = Vec::with_capacity(requests.len());
+    for request in requests {
+        let mut receipts: Receipts = Vec::with_capacity(request.submissions.len());
+        for submission in &request.submissions {
+            if let Some(Err(refusal)) = receipts.last()
+                && refusal.is_temporary()
+            {
+                receipts.push(Err(Refusal::Busy("the one before it has to go first".into())));
+                continue;
+            }
+            match scheduler::assign(log, &mut batch, submission, moment, &trust, &*world.signer) {
+                Ok(Ok(receipt)) => {
+                    receipts.push(Ok(receipt.entry.assignment.item.clone()));
+                    if receipt.new {
+                        entries.push(receipt.entry);
+                    }
+                }
+                Ok(Err(refusal)) => receipts.push(Err(refusal)),
+                Err(cause) => {
+                    (world.failed)(&cause);
+                    return false;
+                }
+            }
+        }
+        answers.push((request.answer, receipts));
+    }
+    // Also when nothing is new: a receipt for a slot of the batch before must not outrun its fsync, and did not, for
+    // that batch was committed before this one began.
+    if !batch.is_empty()
+        && let Err(cause) = log.commit(batch, Durability::Synced)
+    {
+        (world.failed)(&cause);
+        return false;
+    }
+    for (answer, receipts) in answers {
+        // A sender that went away asks again and gets the same slot.
+        let _ = answer.send(receipts);
+    }
+    if !entries.is_empty() {
+        (world.scheduled)(entries);
+    }
+    true
+}
+
+/// The processes that entries belong to, each with its highest slot among them, in the order of first mention.
+pub fn tips_of(entries: &[ao_protocol::entry::Entry]) -> Vec<(Id, u64)> {
+    let mut tips: Vec<(Id, u64)> = Vec::new();
+    for entry in entries {
+        match tips.iter_mut().find(|(process, _)| *process == entry.process()) {
+            Some((_, slot)) => *slot = entry.slot().max(*slot),
+            None => tips.push((entry.process(), entry.slot())),
+        }
+    }
+    tips
+}

@@ -1,0 +1,97 @@
+//! This implementation's own words: who the peers are, and what is known of a slot.
+
+use ao_protocol::id::Id;
+use ao_protocol::log::Log;
+use axum::extract::{Path, State};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::{Value, json};
+
+use super::error::ApiError;
+use super::{Api, ENTRY_WAIT};
+
+pub(super) fn router() -> Router<Api> {
+    Router::new().route("/peers", get(peers)).route("/slots/{process}/{slot}", get(slot))
+}
+
+/// This node, its network, and the units that announced themselves.
+async fn peers(State(api): State<Api>) -> Json<Value> {
+    let world = &api.world;
+    let directory = world.net().directory();
+    let connected = directory.connected();
+    let units: Vec<Value> = directory
+        .units()
+        .into_iter()
+        .filter(|unit| unit.address != world.address())
+        .map(|unit| {
+            json!({
+                "address": unit.address.to_string(),
+                "peer_id": unit.peer.to_string(),
+                "roles": unit.roles,
+                "multiaddrs": unit.multiaddrs,
+                "http_url": unit.http_url,
+                "dev_chain": unit.dev_chain,
+                "connected": connected.contains(&unit.peer),
+                "expires_ms": unit.expires_ms,
+            })
+        })
+        .collect();
+    let network = world.network();
+    Json(json!({
+        "address": world.address().to_string(),
+        "peer_id": world.net().peer_id().to_string(),
+        "roles": world.roles(),
+        "multiaddrs": world.net().listen_addresses().await,
+        "connected": connected.len(),
+        "module": crate::runtime::module_id().to_string(),
+        "network": {
+            "name": network.name,
+            "hash": network.hash().to_string(),
+            "open": network.open,
+            "schedulers": network.schedulers,
+            "messengers": network.messengers,
+            "compute_units": network.compute_units,
+        },
+        "units": units,
+    }))
+}
+
+/// A slot: its assignment, its outcome chain, and which units attested it in which order.
+async fn slot(State(api): State<Api>, Path((process, slot)): Path<(String, u64)>) -> Result<Json<Value>, ApiError> {
+    let process: Id = process.parse().map_err(|cause| ApiError::BadRequest(format!("{cause}")))?;
+    let (world, log) = (&api.world, api.world.log());
+    let entry = world.wait_for(ENTRY_WAIT, || log.entry(&process, slot)).await?;
+    let entry = entry.ok_or_else(|| ApiError::NotFound(format!("process {process} has no slot {slot}")))?;
+    let statement = &entry.assignment.statement;
+    let record = log.outcome(&process, slot)?;
+    let attestations = log.attestations(&process, slot)?;
+    let finishes = world.races().of(process, slot);
+    let attestations: Vec<Value> = attestations
+        .iter()
+        .map(|attestation| {
+            let seen = finishes.iter().find(|finish| finish.unit == attestation.unit());
+            json!({
+                "unit": attestation.unit().to_string(),
+                "outcome_chain": attestation.claim().outcome_chain.to_string(),
+                "seen_ms": seen.map(|finish| finish.seen_ms),
+            })
+        })
+        .collect();
+    Ok(Json(json!({
+        "process": process.to_string(),
+        "slot": slot,
+        "item": entry.item.id().to_string(),
+        "assignment": entry.assignment.id().to_string(),
+        "hash_chain": statement.hash_chain.to_string(),
+        "timestamp": statement.timestamp_ms,
+        "scheduler": entry.assignment.item.address().to_string(),
+        "messenger": statement.messenger.map(|messenger| messenger.to_string()),
+        "depth": statement.depth,
+        "origin": statement.origin.map(|origin| origin.to_string()),
+        "from": ao_protocol::message::Message::of(&entry).from,
+        "outcome_chain": record.as_ref().map(|record| record.chain().to_string()),
+        "error": record.as_ref().and_then(|record| record.outcome.error.clone()),
+        "attestations": attestations,
+        "disputed": log.evidence(&process)?.is_some(),
+    })))
+}

@@ -1,0 +1,238 @@
+//! A node: the only place where the parts are wired together.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow};
+use ao_protocol::announcement::Role;
+use ao_protocol::entry::Entry;
+use ao_protocol::id::Id;
+use ao_protocol::log::{Batch, Durability, Log, Write};
+use ao_protocol::network::Network;
+use ao_protocol::wallet::{Signer, Wallet};
+use ao_protocol::wire::{EntryBytes, Gossip, MAX_GOSSIP_BATCH_BYTES, shard};
+use tokio::sync::mpsc;
+use tracing::{debug, info, warn};
+
+use crate::drive::compute::Computer;
+use crate::drive::inbound::{Inbound, roles_text};
+use crate::drive::repair::Follower;
+use crate::drive::scheduler::{Scheduler, Surroundings};
+use crate::drive::submit::Submitter;
+use crate::drive::{Change, World, adopt, messenger};
+use crate::http::{self, Api};
+use crate::net::{Net, NetConfig, NetEvent, PeerKey};
+use crate::store::Store;
+use crate::vm::Launcher;
+use crate::{key_file, runtime, vm};
+
+/// Most batches of new entries that wait to be gossiped; what does not fit is found by repair.
+const GOSSIP_QUEUE: usize = 256;
+
+/// What a node is made of.
+#[derive(Debug)]
+pub struct Config {
+    /// What it does for others.
+    pub roles: Vec<Role>,
+    /// Multiaddrs to listen on.
+    pub listen: Vec<String>,
+    /// Multiaddrs of peers to join.
+    pub join: Vec<String>,
+    /// Where to listen for HTTP.
+    pub http: SocketAddr,
+    /// Folder for log and keys.
+    pub data: PathBuf,
+    /// The unit wallet's file; none: in the data folder.
+    pub wallet: Option<PathBuf>,
+    /// The network file; none: that of the joined peer, else an open one.
+    pub network: Option<Network>,
+    /// Bit mask of the shards that are followed.
+    pub follow_shards: u16,
+    /// Whether peers are found by mDNS.
+    pub mdns: bool,
+}
+
+/// Runs a node until it is told to stop, or its log fails.
+pub async fn run(config: Config) -> Result<()> {
+    std::fs::create_dir_all(&config.data)
+        .with_context(|| format!("the data folder {} can't be made", config.data.display()))?;
+    let log = Arc::new(Store::open(&config.data.join("log"))?);
+    let wallet = Arc::new(match &config.wallet {
+        Some(path) => key_file::load(path)?,
+        None => key_file::load_or_create(&config.data.join("wallet.json"))?.0,
+    });
+    if config.roles.contains(&Role::Cu) {
+        vm::self_test().context("this machine computes Lua differently than others; the role cu is refused")?;
+    }
+    let listener = http::listen(config.http).await?;
+    let http_url = format!("http://{}", listener.local_addr()?);
+    let (net, mut events) = Net::start(NetConfig {
+        key: PeerKey::load_or_create(&config.data.join("peer.key"))?,
+        listen: config.listen.clone(),
+        join: config.join.clone(),
+        network: first_network(&config),
+        wallet: wallet.clone(),
+        roles: config.roles.clone(),
+        http_url: Some(http_url.clone()),
+        dev_chain: false,
+        follow_shards: config.follow_shards,
+        mdns: config.mdns,
+    })
+    .await?;
+    let network = match net.network() {
+        Some(network) => network,
+        None => learn_network(&mut events).await?,
+    };
+    let world = World::new(log, net.clone(), network, wallet, config.roles.clone());
+    keep_runtime(&world)?;
+    greet(&world, &http_url).await;
+
+    let scheduler = match world.plays(Role::Su) {
+        true => Some(start_scheduler(&world)?),
+        false => None,
+    };
+    let submitter = Submitter::new(world.clone(), scheduler.clone());
+    let follower = Follower::start(world.clone())?;
+    tokio::spawn(Inbound::new(world.clone(), follower, scheduler).run(events));
+    let computer = match world.plays(Role::Cu) {
+        true => {
+            let computer = Computer::new(world.clone(), Launcher::this_executable()?);
+            tokio::spawn(computer.clone().run());
+            Some(computer)
+        }
+        false => {
+            tokio::spawn(adopt::run(world.clone()));
+            None
+        }
+    };
+    if world.plays(Role::Mu) {
+        tokio::spawn(messenger::run(world.clone(), submitter.clone()));
+    }
+    let stop = stopped();
+    let api = Api::new(world.clone(), submitter, computer);
+    tokio::select! {
+        served = api.serve(listener, std::future::pending()) => served.context("the HTTP server ended")?,
+        cause = world.failed() => return Err(anyhow!("{cause}. Nothing acknowledged is lost; start the node again")),
+        () = stop => info!("stopping"),
+    }
+    net.shutdown().await;
+    Ok(())
+}
+
+/// The network file that is known before any peer was asked.
+fn first_network(config: &Config) -> Option<Network> {
+    match (&config.network, config.join.is_empty()) {
+        (Some(network), _) => Some(network.clone()),
+        (None, true) => Some(Network::open("local")),
+        (None, false) => None,
+    }
+}
+
+/// Waits for the network file of the joined peer.
+async fn learn_network(events: &mut mpsc::Receiver<NetEvent>) -> Result<Arc<Network>> {
+    info!("waiting for the joined peer's network file");
+    while let Some(event) = events.recv().await {
+        if let NetEvent::NetworkLearned(network) = event {
+            return Ok(Arc::new(network));
+        }
+    }
+    Err(anyhow!("the network layer ended before a peer was reached"))
+}
+
+/// Every node holds our runtime, so that a process that names it can be computed anywhere.
+fn keep_runtime(world: &World) -> Result<()> {
+    let mut batch = Batch::new();
+    batch.push(Write::Item(runtime::module().clone()));
+    Ok(world.log().commit(batch, Durability::Relaxed)?)
+}
+
+async fn greet(world: &World, http_url: &str) {
+    let network = world.network();
+    let open = if network.open { ", open: every announced unit counts (for development)" } else { "" };
+    println!("ao-node {} · roles {}", env!("CARGO_PKG_VERSION"), roles_text(world.roles()));
+    println!("network  {} ({}){open}", network.name, network.hash());
+    println!("address  {}", world.address());
+    println!("http     {http_url}");
+    for address in world.net().listen_addresses().await {
+        println!("peer     {address}");
+    }
+}
+
+fn start_scheduler(world: &World) -> Result<Scheduler> {
+    let (batches, waiting) = mpsc::channel::<(Id, Vec<EntryBytes>)>(GOSSIP_QUEUE);
+    tokio::spawn(gossip_entries(world.clone(), waiting));
+    let (trusting, telling, failing) = (world.clone(), world.clone(), world.clone());
+    let signer: Arc<Wallet> = world.wallet().clone();
+    let scheduler = Scheduler::start(Surroundings {
+        log: world.shared_log(),
+        signer: signer as Arc<dyn Signer>,
+        trust: Box::new(move || trusting.trust()),
+        block_height: Box::new(|| 0),
+        scheduled: Box::new(move |entries| {
+            for entry in &entries {
+                telling.changed(Change::Entry { process: entry.process(), slot: entry.slot() });
+            }
+            for batch in gossip_batches(&entries) {
+                if batches.try_send(batch).is_err() {
+                    debug!("new entries were not gossiped: too many wait; followers ask for them");
+                    break;
+                }
+            }
+        }),
+        failed: Box::new(move |cause| failing.fail(cause)),
+    })?;
+    Ok(scheduler)
+}
+
+/// New entries as they are gossiped: those of one process together, and an entry that is too large without its item, so
+/// that followers know that it exists and ask for it.
+fn gossip_batches(entries: &[Entry]) -> Vec<(Id, Vec<EntryBytes>)> {
+    let mut by_process: BTreeMap<Id, Vec<EntryBytes>> = BTreeMap::new();
+    for entry in entries {
+        by_process.entry(entry.process()).or_default().push(entry.to_bytes());
+    }
+    let mut batches = Vec::new();
+    for (process, entries) in by_process {
+        let mut batch: Vec<EntryBytes> = Vec::new();
+        let mut bytes = 0;
+        for mut entry in entries {
+            if entry.len() > MAX_GOSSIP_BATCH_BYTES {
+                entry.item = None;
+                entry.proof = None;
+            }
+            if bytes + entry.len() > MAX_GOSSIP_BATCH_BYTES && !batch.is_empty() {
+                batches.push((process, std::mem::take(&mut batch)));
+                bytes = 0;
+            }
+            bytes += entry.len();
+            batch.push(entry);
+        }
+        batches.push((process, batch));
+    }
+    batches
+}
+
+async fn gossip_entries(world: World, mut waiting: mpsc::Receiver<(Id, Vec<EntryBytes>)>) {
+    while let Some((process, entries)) = waiting.recv().await {
+        if let Err(cause) = world.net().publish(shard(&process), &Gossip::Entries(entries)).await {
+            debug!(%cause, "new entries were not gossiped; followers ask for them");
+        }
+    }
+}
+
+/// Done when the node is told to stop: Ctrl-C or SIGTERM.
+async fn stopped() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        },
+        Err(cause) => {
+            warn!(%cause, "SIGTERM can't be heard; use Ctrl-C");
+            let _ = tokio::signal::ctrl_c().await;
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! A seeded simulation of the protocol's real rules: a few nodes with all roles, virtual time, and everything that can
+//! go wrong between and within them. After each run [`checks`] looks at what must hold.
+
+mod checks;
+mod disk;
+mod machine;
+mod node;
+mod world;
+
+pub use world::{Sabotage, run};

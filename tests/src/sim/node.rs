@@ -1,0 +1,472 @@
+//! One simulated node: the real rules of the protocol, driven by packets and ticks instead of tasks and sockets.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ao_protocol::announcement::Role;
+use ao_protocol::assignment::Assignment;
+use ao_protocol::attestation::Attestation;
+use ao_protocol::compute::{self, Attestor};
+use ao_protocol::entry::Entry;
+use ao_protocol::id::{Address, Id};
+use ao_protocol::item::{DataItem, VerifiedItem};
+use ao_protocol::log::{Batch, Durability, Log, LogError, MAX_PAGE, Write};
+use ao_protocol::messenger::{Messenger, Submit};
+use ao_protocol::process::Process;
+use ao_protocol::repair::{Accepted, Repair, accept};
+use ao_protocol::scheduler::{Moment, Refusal, Submission, assign, read_receipt};
+use ao_protocol::trust::Trust;
+use ao_protocol::wallet::{Signer, Wallet};
+use ao_protocol::wire::{EntryBytes, Gossip, ItemBytes, Request, Response, SubmissionBytes};
+
+use super::disk::Disk;
+use super::machine::Machines;
+
+/// Longest wait for the answer to a request, in milliseconds.
+const REQUEST_LIMIT_MS: u64 = 1000;
+/// Slots evaluated in one go.
+const BATCH: usize = 4;
+
+/// What a node sends. Users are addressed by the number of their message.
+#[derive(Clone, Debug)]
+pub(super) enum Packet {
+    /// To one node.
+    Request(u64, Request),
+    /// The answer.
+    Response(u64, Response),
+    /// To all nodes.
+    Gossip(Gossip),
+    /// A user's message, to a messenger.
+    User(usize, ItemBytes),
+}
+
+/// What comes of handling something.
+#[derive(Debug)]
+pub(super) enum Effect {
+    /// A packet to one node.
+    Send(usize, Packet),
+    /// A packet to all other nodes.
+    Publish(Gossip),
+    /// A user hears that a message has its slot.
+    Acknowledge(usize, Id, u64),
+}
+
+/// A simulated node. Everything but the disk is lost in a crash.
+pub(super) struct Node {
+    /// Its number.
+    pub index: usize,
+    /// Its disk.
+    pub disk: Disk,
+    /// Whether it runs.
+    pub up: bool,
+    roles: Vec<Role>,
+    wallet: Arc<Wallet>,
+    trust: Trust,
+    /// All nodes by address.
+    addresses: Arc<Vec<(Address, Vec<Role>)>>,
+    volatile: Volatile,
+}
+
+#[derive(Default)]
+struct Volatile {
+    machines: Machines,
+    messenger: Messenger,
+    repair: Repair<usize>,
+    waiting: BTreeMap<u64, (u64, Waiting)>,
+    next_request: u64,
+    compared: usize,
+}
+
+/// What an answer is for.
+enum Waiting {
+    Delivery(Box<Submit>),
+    User { number: usize, item: Box<VerifiedItem>, scheduler: Address },
+    Range { process: Id },
+    Tips { peer: usize },
+    Outcomes { attestation: Box<Attestation>, first: u64 },
+    Attestations,
+}
+
+type Done = Result<Vec<Effect>, LogError>;
+
+impl Node {
+    /// A node with an empty disk.
+    pub(super) fn new(
+        index: usize,
+        roles: Vec<Role>,
+        wallet: Arc<Wallet>,
+        trust: Trust,
+        addresses: Arc<Vec<(Address, Vec<Role>)>>,
+        disk: Disk,
+    ) -> Node {
+        Node { index, disk, up: true, roles, wallet, trust, addresses, volatile: Volatile::default() }
+    }
+
+    /// The machine crashes.
+    pub(super) fn crash(&mut self) {
+        self.up = false;
+        self.disk = std::mem::take(&mut self.disk).crashed();
+        self.volatile = Volatile::default();
+    }
+
+    fn plays(&self, role: Role) -> bool {
+        self.roles.contains(&role)
+    }
+
+    fn node_of(&self, address: &Address) -> Option<usize> {
+        self.addresses.iter().position(|(other, _)| other == address)
+    }
+
+    fn processes(&self) -> Result<Vec<Id>, LogError> {
+        Ok(self.disk.tips(None, MAX_PAGE)?.into_iter().map(|(process, _)| process).collect())
+    }
+
+    fn ask(&mut self, to: usize, request: Request, now: u64, waiting: Waiting, effects: &mut Vec<Effect>) {
+        self.volatile.next_request += 1;
+        let id = self.volatile.next_request;
+        self.volatile.waiting.insert(id, (now + REQUEST_LIMIT_MS, waiting));
+        effects.push(Effect::Send(to, Packet::Request(id, request)));
+    }
+
+    /// Time passes: what is due is done.
+    pub(super) fn tick(&mut self, now: u64) -> Done {
+        let mut effects = Vec::new();
+        let late: Vec<u64> =
+            self.volatile.waiting.iter().filter(|(_, (limit, _))| *limit <= now).map(|(id, _)| *id).collect();
+        for id in late {
+            match self.volatile.waiting.remove(&id) {
+                Some((_, Waiting::Delivery(submit))) => self.volatile.messenger.on_failure(&submit, now),
+                Some((_, Waiting::Range { process })) => self.volatile.repair.on_failure(&process, now),
+                _ => {}
+            }
+        }
+        self.volatile.compared += 1;
+        if self.volatile.compared % 10 == 0 {
+            let peer = (self.index + 1 + self.volatile.compared / 10) % self.addresses.len();
+            if peer != self.index {
+                self.ask(peer, Request::Tips { after: None }, now, Waiting::Tips { peer }, &mut effects);
+            }
+        }
+        self.pump(now, &mut effects)?;
+        Ok(effects)
+    }
+
+    /// Does whatever the log asks for.
+    fn pump(&mut self, now: u64, effects: &mut Vec<Effect>) -> Result<(), LogError> {
+        for fetch in self.volatile.repair.fetches(&self.disk, now)? {
+            let request = Request::Range { process: fetch.process, from: fetch.from };
+            self.ask(fetch.peer, request, now, Waiting::Range { process: fetch.process }, effects);
+        }
+        for process in self.processes()? {
+            match self.plays(Role::Cu) {
+                true => self.compute(&process, effects)?,
+                false => self.adopt(&process, now, effects)?,
+            }
+            if self.plays(Role::Mu) {
+                self.volatile.messenger.wake(&self.disk, &process)?;
+            }
+        }
+        if self.plays(Role::Mu) {
+            self.deliver(now, effects)?;
+        }
+        Ok(())
+    }
+
+    fn compute(&mut self, process: &Id, effects: &mut Vec<Effect>) -> Result<(), LogError> {
+        loop {
+            let mut evaluated = Vec::new();
+            for job in compute::next(&self.disk, process, BATCH)? {
+                let outcome = self.volatile.machines.evaluate(&self.disk, process, job.slot)?;
+                evaluated.push((job, outcome));
+            }
+            let attestor = Attestor { network: self.trust.network.hash(), signer: &*self.wallet };
+            let (batch, attestation) =
+                compute::record(evaluated, &attestor).map_err(|cause| LogError::Database(cause.to_string()))?;
+            let Some(attestation) = attestation else { return Ok(()) };
+            self.disk.commit(batch, Durability::Relaxed)?;
+            effects.push(Effect::Publish(Gossip::Attestations(vec![attestation.to_bytes()])));
+        }
+    }
+
+    fn adopt(&mut self, process: &Id, now: u64, effects: &mut Vec<Effect>) -> Result<(), LogError> {
+        let busy = self.volatile.waiting.values().any(|(_, waiting)| match waiting {
+            Waiting::Outcomes { attestation, .. } => attestation.claim().process == *process,
+            _ => false,
+        });
+        let Some(tip) = self.disk.tip(process)? else { return Ok(()) };
+        let first = self.disk.computed(process)?.map_or(0, |computed| computed.slot + 1);
+        let Some(spawn) = self.disk.entry(process, 0)?.and_then(|entry| Process::read(&entry.item).ok()) else {
+            return Ok(());
+        };
+        if busy || first > tip.slot {
+            return Ok(());
+        }
+        let units = self.trust.compute_units(&spawn);
+        match self.disk.next_attestation(process, first, &units)? {
+            Some(attestation) if attestation.claim().slot <= tip.slot => {
+                let Some(peer) = self.node_of(&attestation.unit()) else { return Ok(()) };
+                let request = Request::Outcomes { process: *process, from: first, to: attestation.claim().slot };
+                let waiting = Waiting::Outcomes { attestation: Box::new(attestation), first };
+                self.ask(peer, request, now, waiting, effects);
+            }
+            Some(_) => {}
+            None => {
+                let asked = |(_, waiting): &(u64, Waiting)| matches!(waiting, Waiting::Attestations);
+                if !self.volatile.waiting.values().any(asked)
+                    && let Some(unit) = units.get(self.volatile.compared % units.len().max(1))
+                    && let Some(peer) = self.node_of(unit)
+                {
+                    let request = Request::Attestations { process: *process, from: first };
+                    self.ask(peer, request, now, Waiting::Attestations, effects);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self, now: u64, effects: &mut Vec<Effect>) -> Result<(), LogError> {
+        let batch = self.volatile.messenger.expand(&self.disk, &self.trust, &*self.wallet, now)?;
+        if !batch.is_empty() {
+            self.disk.commit(batch, Durability::Synced)?;
+        }
+        for target in self.volatile.messenger.lookups(now) {
+            match self.disk.item(&target)? {
+                Some(item) => drop(self.volatile.messenger.on_lookup(&target, Some(&item))),
+                None => self.volatile.messenger.lookup_later(&target, now),
+            }
+        }
+        for submit in self.volatile.messenger.submissions(now) {
+            let Some(peer) = self.node_of(&submit.scheduler) else { continue };
+            let bytes = |submission: &Submission| SubmissionBytes {
+                item: ItemBytes(submission.item.bytes().to_vec()),
+                messenger: submission.messenger,
+                depth: submission.depth,
+            };
+            let request = Request::Submit(submit.submissions.iter().map(bytes).collect());
+            self.ask(peer, request, now, Waiting::Delivery(Box::new(submit)), effects);
+        }
+        let batch = self.volatile.messenger.settle();
+        if !batch.is_empty() {
+            self.disk.commit(batch, Durability::Relaxed)?;
+        }
+        Ok(())
+    }
+
+    /// A packet arrives.
+    pub(super) fn on_packet(&mut self, from: usize, packet: Packet, now: u64) -> Done {
+        let mut effects = Vec::new();
+        match packet {
+            Packet::User(number, bytes) => self.on_user(number, bytes, now, &mut effects)?,
+            Packet::Gossip(gossip) => self.on_gossip(from, gossip)?,
+            Packet::Request(id, request) => {
+                let response = self.answer(request, now, &mut effects)?;
+                effects.push(Effect::Send(from, Packet::Response(id, response)));
+            }
+            Packet::Response(id, response) => {
+                // An answer that comes twice, or too late, is for nobody.
+                if let Some((_, waiting)) = self.volatile.waiting.remove(&id) {
+                    self.on_response(waiting, response, now, &mut effects)?;
+                }
+            }
+        }
+        self.pump(now, &mut effects)?;
+        Ok(effects)
+    }
+
+    fn on_user(
+        &mut self,
+        number: usize,
+        bytes: ItemBytes,
+        now: u64,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), LogError> {
+        let Some(item) = verified(bytes) else { return Ok(()) };
+        let spawn = match item.target() {
+            None => Some(item.clone()),
+            Some(target) => self.disk.item(&target)?,
+        };
+        let Some(process) = spawn.and_then(|spawn| Process::read(&spawn).ok()) else { return Ok(()) };
+        let Some(peer) = self.node_of(&process.scheduler) else { return Ok(()) };
+        let messenger = self.wallet.address();
+        let bytes = ItemBytes(item.bytes().to_vec());
+        let request = Request::Submit(vec![SubmissionBytes { item: bytes, messenger, depth: 0 }]);
+        let waiting = Waiting::User { number, item: Box::new(item), scheduler: process.scheduler };
+        self.ask(peer, request, now, waiting, effects);
+        Ok(())
+    }
+
+    fn on_gossip(&mut self, from: usize, gossip: Gossip) -> Result<(), LogError> {
+        match gossip {
+            Gossip::Entries(entries) => self.take(from, &entries).map(drop),
+            Gossip::Attestations(attestations) => self.take_attestations(&attestations),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes entries in; gives how many were new.
+    fn take(&mut self, from: usize, entries: &[EntryBytes]) -> Result<usize, LogError> {
+        let mut batch = Batch::new();
+        let mut new = 0;
+        for bytes in entries {
+            let Ok(entry) = Entry::verify(bytes) else { break };
+            let (process, slot) = (entry.process(), entry.slot());
+            match accept(&self.disk, &mut batch, entry)? {
+                Ok(Accepted::New) => new += 1,
+                Ok(Accepted::Ahead) => {
+                    self.volatile.repair.on_claim(&self.disk, &from, &process, slot)?;
+                    break;
+                }
+                Ok(Accepted::Known | Accepted::Evidence) => {}
+                Err(_) => break,
+            }
+        }
+        if !batch.is_empty() {
+            self.disk.commit(batch, Durability::Relaxed)?;
+        }
+        Ok(new)
+    }
+
+    fn take_attestations(&mut self, attestations: &[Vec<u8>]) -> Result<(), LogError> {
+        for bytes in attestations {
+            let Ok(attestation) = Attestation::verify(bytes) else { continue };
+            let spawn = self.disk.entry(&attestation.claim().process, 0)?;
+            let Some(process) = spawn.and_then(|entry| Process::read(&entry.item).ok()) else { continue };
+            if compute::counts(&process, &attestation, &self.trust) {
+                let mut batch = Batch::new();
+                batch.push(Write::Attestation(Box::new(attestation)));
+                self.disk.commit(batch, Durability::Relaxed)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, request: Request, now: u64, effects: &mut Vec<Effect>) -> Result<Response, LogError> {
+        Ok(match request {
+            Request::Submit(submissions) => self.schedule(submissions, now, effects)?,
+            Request::Tips { after } => {
+                let tips = self.disk.tips(after.as_ref(), MAX_PAGE)?;
+                Response::Tips(tips.into_iter().map(|(process, tip)| (process, tip.slot)).collect())
+            }
+            Request::Range { process, from } => {
+                let mut entries = Vec::new();
+                for slot in from..from + 8 {
+                    let Some(entry) = self.disk.entry_bytes(&process, slot)? else { break };
+                    entries.push(entry);
+                }
+                Response::Range(entries)
+            }
+            Request::Outcomes { process, from, to } => {
+                let mut records = Vec::new();
+                for slot in from..=to {
+                    let Some(record) = self.disk.outcome(&process, slot)? else { break };
+                    records.push(record);
+                }
+                Response::Outcomes(records)
+            }
+            Request::Attestations { process, from } => {
+                let own = self.disk.next_attestation(&process, from, &[self.wallet.address()])?;
+                Response::Attestations(own.iter().map(Attestation::to_bytes).collect())
+            }
+            _ => Response::Busy("not asked here".into()),
+        })
+    }
+
+    fn schedule(
+        &mut self,
+        submissions: Vec<SubmissionBytes>,
+        now: u64,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Response, LogError> {
+        if !self.plays(Role::Su) {
+            return Ok(Response::Busy("no scheduler".into()));
+        }
+        let mut batch = Batch::new();
+        let mut receipts: Vec<Result<ItemBytes, Refusal>> = Vec::new();
+        let mut entries = Vec::new();
+        for bytes in submissions {
+            if matches!(receipts.last(), Some(Err(refusal)) if refusal.is_temporary()) {
+                receipts.push(Err(Refusal::Busy("the one before it has to go first".into())));
+                continue;
+            }
+            let Some(item) = verified(bytes.item) else {
+                receipts.push(Err(Refusal::Invalid("not verified".into())));
+                continue;
+            };
+            let submission = Submission { item, messenger: bytes.messenger, depth: bytes.depth };
+            let moment = Moment { now_ms: now, block_height: now / 1000 };
+            let receipt = assign(&self.disk, &mut batch, &submission, moment, &self.trust, &*self.wallet)?;
+            receipts.push(receipt.map(|receipt| {
+                let bytes = ItemBytes(receipt.entry.assignment.item.bytes().to_vec());
+                if receipt.new {
+                    entries.push(receipt.entry.to_bytes());
+                }
+                bytes
+            }));
+        }
+        // Nothing leaves before it is synced.
+        if !batch.is_empty() {
+            self.disk.commit(batch, Durability::Synced)?;
+        }
+        effects.extend(entries.into_iter().map(|entry| Effect::Publish(Gossip::Entries(vec![entry]))));
+        Ok(Response::Receipts(receipts))
+    }
+
+    fn on_response(
+        &mut self,
+        waiting: Waiting,
+        response: Response,
+        now: u64,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), LogError> {
+        match (waiting, response) {
+            (Waiting::Delivery(submit), Response::Receipts(receipts)) => {
+                let read = |(submission, receipt): (&Submission, Result<ItemBytes, Refusal>)| {
+                    receipt.and_then(|bytes| place(bytes, &submission.item, &submit.scheduler))
+                };
+                let places: Vec<_> = submit.submissions.iter().zip(receipts).map(read).collect();
+                let batch = self.volatile.messenger.on_receipts(&self.disk, &submit, &places, &*self.wallet, now)?;
+                if !batch.is_empty() {
+                    self.disk.commit(batch, Durability::Synced)?;
+                }
+            }
+            (Waiting::Delivery(submit), _) => self.volatile.messenger.on_failure(&submit, now),
+            (Waiting::User { number, item, scheduler }, Response::Receipts(receipts)) => {
+                if let Some(Ok(bytes)) = receipts.into_iter().next()
+                    && let Ok((process, slot)) = place(bytes, &item, &scheduler)
+                {
+                    effects.push(Effect::Acknowledge(number, process, slot));
+                }
+            }
+            (Waiting::Range { process }, Response::Range(entries)) => match self.take(self.index, &entries)? {
+                0 => self.volatile.repair.on_failure(&process, now),
+                _ => self.volatile.repair.on_progress(&process),
+            },
+            (Waiting::Range { process }, _) => self.volatile.repair.on_failure(&process, now),
+            (Waiting::Tips { peer }, Response::Tips(tips)) => {
+                for (process, slot) in tips {
+                    self.volatile.repair.on_claim(&self.disk, &peer, &process, slot)?;
+                }
+            }
+            (Waiting::Outcomes { attestation, first }, Response::Outcomes(records)) => {
+                if let Ok(batch) = compute::adopt(&self.disk, &records, first, &attestation)? {
+                    self.disk.commit(batch, Durability::Relaxed)?;
+                }
+            }
+            (Waiting::Attestations, Response::Attestations(attestations)) => self.take_attestations(&attestations)?,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn verified(bytes: ItemBytes) -> Option<VerifiedItem> {
+    DataItem::decode(bytes.0).ok()?.verify().ok()
+}
+
+/// Process and slot of a receipt that counts.
+fn place(bytes: ItemBytes, submitted: &VerifiedItem, scheduler: &Address) -> Result<(Id, u64), Refusal> {
+    let busy = |cause: String| Refusal::Busy(cause);
+    let item = verified(bytes).ok_or_else(|| busy("not verified".into()))?;
+    let Assignment { statement, .. } = read_receipt(item, submitted, scheduler).map_err(busy)?;
+    Ok((statement.process, statement.slot))
+}
