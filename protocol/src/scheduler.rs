@@ -353,8 +353,7 @@ mod tests {
             let trust = Trust { network: Arc::new(network), announced: Vec::new() };
             let unit = Wallet::ed25519_from_seed([1; 32]);
             let id = Id::from([0; 32]);
-            let mut setting =
-                Setting { log: MemoryLog::new(), trust, unit, source: id, target: id, now_ms: 1000 };
+            let mut setting = Setting { log: MemoryLog::new(), trust, unit, source: id, target: id, now_ms: 1000 };
             setting.source = setting.spawn(1, &[]);
             setting.target = setting.spawn(2, &[]);
             for n in 1..=2 {
