@@ -13,7 +13,8 @@ use ao_protocol::log::{Batch, Durability, Log, Write};
 use ao_protocol::network::Network;
 use ao_protocol::wallet::{Signer, Wallet};
 use ao_protocol::wire::{EntryBytes, Gossip, MAX_GOSSIP_BATCH_BYTES, shard};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
 
 use crate::drive::compute::Computer;
@@ -52,45 +53,105 @@ pub struct Config {
     pub follow_shards: u16,
     /// Whether peers are found by mDNS.
     pub mdns: bool,
+    /// The program that is run as worker; none: this executable. For nodes within another program.
+    pub worker_program: Option<PathBuf>,
 }
 
-/// Runs a node until it is told to stop, or its log fails.
-pub async fn run(config: Config) -> Result<()> {
-    std::fs::create_dir_all(&config.data)
-        .with_context(|| format!("the data folder {} can't be made", config.data.display()))?;
-    let log = Arc::new(Store::open(&config.data.join("log"))?);
-    let wallet = Arc::new(match &config.wallet {
-        Some(path) => key_file::load(path)?,
-        None => key_file::load_or_create(&config.data.join("wallet.json"))?.0,
-    });
-    if config.roles.contains(&Role::Cu) {
-        vm::self_test().context("this machine computes Lua differently than others; the role cu is refused")?;
-    }
-    let listener = http::listen(config.http).await?;
-    let http_url = format!("http://{}", listener.local_addr()?);
-    let (net, mut events) = Net::start(NetConfig {
-        key: PeerKey::load_or_create(&config.data.join("peer.key"))?,
-        listen: config.listen.clone(),
-        join: config.join.clone(),
-        network: first_network(&config),
-        wallet: wallet.clone(),
-        roles: config.roles.clone(),
-        http_url: Some(http_url.clone()),
-        dev_chain: false,
-        follow_shards: config.follow_shards,
-        mdns: config.mdns,
-    })
-    .await?;
-    let network = match net.network() {
-        Some(network) => network,
-        None => learn_network(&mut events).await?,
-    };
-    let world = World::new(log, net.clone(), network, wallet, config.roles.clone());
-    keep_runtime(&world)?;
-    greet(&world, &http_url).await;
+/// A running node.
+pub struct Node {
+    world: World,
+    http_url: String,
+    stop: watch::Sender<bool>,
+    served: JoinHandle<std::io::Result<()>>,
+}
 
+impl Node {
+    /// Starts a node. It plays its roles until [`Node::stop`].
+    pub async fn start(config: Config) -> Result<Node> {
+        std::fs::create_dir_all(&config.data)
+            .with_context(|| format!("the data folder {} can't be made", config.data.display()))?;
+        let log = Arc::new(Store::open(&config.data.join("log"))?);
+        let wallet = Arc::new(match &config.wallet {
+            Some(path) => key_file::load(path)?,
+            None => key_file::load_or_create(&config.data.join("wallet.json"))?.0,
+        });
+        if config.roles.contains(&Role::Cu) {
+            vm::self_test().context("this machine computes Lua differently than others; the role cu is refused")?;
+        }
+        let listener = http::listen(config.http).await?;
+        let http_url = format!("http://{}", listener.local_addr()?);
+        let (net, mut events) = Net::start(NetConfig {
+            key: PeerKey::load_or_create(&config.data.join("peer.key"))?,
+            listen: config.listen.clone(),
+            join: config.join.clone(),
+            network: first_network(&config),
+            wallet: wallet.clone(),
+            roles: config.roles.clone(),
+            http_url: Some(http_url.clone()),
+            dev_chain: false,
+            follow_shards: config.follow_shards,
+            mdns: config.mdns,
+        })
+        .await?;
+        let network = match net.network() {
+            Some(network) => network,
+            None => learn_network(&mut events).await?,
+        };
+        let world = World::new(log, net, network, wallet, config.roles.clone());
+        keep_runtime(&world)?;
+        let (submitter, computer) = play_roles(&world, events, config.worker_program)?;
+        let (stop, mut stopping) = watch::channel(false);
+        let stopped = async move { drop(stopping.wait_for(|stop| *stop).await) };
+        let served = tokio::spawn(Api::new(world.clone(), submitter, computer).serve(listener, stopped));
+        Ok(Node { world, http_url, stop, served })
+    }
+
+    /// What the node's drivers share.
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// Where it serves HTTP.
+    pub fn http_url(&self) -> &str {
+        &self.http_url
+    }
+
+    /// Waits until the node can't go on: its log or its HTTP server failed.
+    pub async fn failed(&mut self) -> anyhow::Error {
+        tokio::select! {
+            cause = self.world.failed() => anyhow!("{cause}. Nothing acknowledged is lost; start the node again"),
+            served = &mut self.served => anyhow!("the HTTP server ended: {served:?}"),
+        }
+    }
+
+    /// Takes no more requests and leaves the network. What was acknowledged is on disk already.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        self.world.net().clone().shutdown().await;
+        self.served.abort();
+    }
+}
+
+/// Runs a node until it is told to stop by Ctrl-C or SIGTERM, or fails.
+pub async fn run(config: Config) -> Result<()> {
+    let mut node = Node::start(config).await?;
+    greet(node.world(), node.http_url()).await;
+    tokio::select! {
+        cause = node.failed() => return Err(cause),
+        () = told_to_stop() => info!("stopping"),
+    }
+    node.stop().await;
+    Ok(())
+}
+
+/// Starts the drivers of the node's roles, and those that every node needs.
+fn play_roles(
+    world: &World,
+    events: mpsc::Receiver<NetEvent>,
+    worker_program: Option<PathBuf>,
+) -> Result<(Submitter, Option<Computer>)> {
     let scheduler = match world.plays(Role::Su) {
-        true => Some(start_scheduler(&world)?),
+        true => Some(start_scheduler(world)?),
         false => None,
     };
     let submitter = Submitter::new(world.clone(), scheduler.clone());
@@ -98,7 +159,8 @@ pub async fn run(config: Config) -> Result<()> {
     tokio::spawn(Inbound::new(world.clone(), follower, scheduler).run(events));
     let computer = match world.plays(Role::Cu) {
         true => {
-            let computer = Computer::new(world.clone(), Launcher::this_executable());
+            let launcher = worker_program.map_or_else(Launcher::this_executable, Launcher::new);
+            let computer = Computer::new(world.clone(), launcher);
             tokio::spawn(computer.clone().run());
             Some(computer)
         }
@@ -110,15 +172,7 @@ pub async fn run(config: Config) -> Result<()> {
     if world.plays(Role::Mu) {
         tokio::spawn(messenger::run(world.clone(), submitter.clone()));
     }
-    let stop = stopped();
-    let api = Api::new(world.clone(), submitter, computer);
-    tokio::select! {
-        served = api.serve(listener, std::future::pending()) => served.context("the HTTP server ended")?,
-        cause = world.failed() => return Err(anyhow!("{cause}. Nothing acknowledged is lost; start the node again")),
-        () = stop => info!("stopping"),
-    }
-    net.shutdown().await;
-    Ok(())
+    Ok((submitter, computer))
 }
 
 /// The network file that is known before any peer was asked.
@@ -223,7 +277,7 @@ async fn gossip_entries(world: World, mut waiting: mpsc::Receiver<(Id, Vec<Entry
 }
 
 /// Done when the node is told to stop: Ctrl-C or SIGTERM.
-async fn stopped() {
+async fn told_to_stop() {
     use tokio::signal::unix::{SignalKind, signal};
     match signal(SignalKind::terminate()) {
         Ok(mut terminate) => tokio::select! {

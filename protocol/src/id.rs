@@ -14,7 +14,7 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum IdError {
     /// Not base64url, or padded, or with stray bits at the end.
-    #[error("{0:?} is not base64url without padding")]
+    #[error("{0:?} is not base64url without padding; ids have 43 characters")]
     Encoding(String),
     /// Base64url of another number of bytes.
     #[error("{text:?} encodes {bytes} bytes; an id is 43 characters for 32 bytes")]

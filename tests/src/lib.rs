@@ -1,3 +1,4 @@
 //! What ao-node is tested with: a simulation, real nodes, real clients, and rules of style.
 
+pub mod nodes;
 pub mod sim;

@@ -82,6 +82,7 @@ impl Start {
             network,
             follow_shards,
             mdns: self.mdns,
+            worker_program: None,
         };
         node::run(config).await?;
         Ok(ExitCode::SUCCESS)

@@ -22,9 +22,12 @@ const IDLE: Duration = Duration::from_millis(250);
 /// Most answers that wait to be taken in.
 const ANSWERS: usize = 1024;
 
+/// Process and slot that a submission got, or why it got none.
+type Place = Result<(Id, u64), Refusal>;
+
 /// What came back from work outside.
 enum Answer {
-    Receipts(Submit, Result<Vec<Result<(Id, u64), Refusal>>, SubmitError>),
+    Receipts(Submit, Result<Vec<Place>, SubmitError>),
     Found(Id, Result<Found, LogError>),
 }
 
@@ -122,7 +125,7 @@ fn commit(world: &World, batch: Batch, durability: Durability) -> Result<(), Log
 }
 
 /// Process and slot that a receipt names.
-fn place(receipt: Result<VerifiedItem, Refusal>) -> Result<(Id, u64), Refusal> {
+fn place(receipt: Result<VerifiedItem, Refusal>) -> Place {
     let assignment =
         Assignment::read(receipt?).map_err(|cause| Refusal::Busy(format!("the receipt can't be read: {cause}")))?;
     Ok((assignment.statement.process, assignment.statement.slot))

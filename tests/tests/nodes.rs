@@ -1,0 +1,11 @@
+//! Real nodes: separate processes that are killed with `kill -9`, started again, joined late, fed with nonsense; and
+//! nodes within this process where a partition is needed.
+
+#[path = "nodes/bad_input.rs"]
+mod bad_input;
+#[path = "nodes/crashes.rs"]
+mod crashes;
+#[path = "nodes/network.rs"]
+mod network;
+#[path = "nodes/partition.rs"]
+mod partition;
