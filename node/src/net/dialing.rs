@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::behaviour::PROTOCOL_VERSION;
-use super::error::NetError;
+use super::error::{Mismatch, NetError};
 use super::limits::{
     DISCOVERY_INTERVAL, FOREIGN_MEMORY, MAX_DIALS_PER_TICK, MAX_PEER_ADDRESSES, MAX_REMEMBERED, REDIAL_CAP_MS,
     REDIAL_FIRST_MS, TARGET_PEERS,
@@ -159,7 +159,9 @@ impl Owner {
             return self.pump(peer);
         }
         let error = match (self.network_hash(), self.dialing.foreign.get(peer)) {
-            (Some(ours), Some((theirs, _))) => NetError::OtherNetwork { peer: peer.clone(), ours, theirs: *theirs },
+            (Some(ours), Some((theirs, _))) => {
+                NetError::OtherNetwork(Box::new(Mismatch { peer: peer.clone(), ours, theirs: *theirs }))
+            }
             _ => match self.swarm.dial(options(peer, addresses)) {
                 Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => return,
                 Err(cause) => NetError::Unreachable { peer: peer.clone(), cause: describe(&cause) },
