@@ -6,12 +6,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ao_node::net::limits::{EVENT_QUEUE, EVENT_RESERVE};
 use ao_node::net::{Mismatch, Net, NetConfig, NetError, NetEvent, PeerId, PeerKey, Unit, Verdict};
 use ao_protocol::announcement::Role;
 use ao_protocol::id::{Address, Id};
 use ao_protocol::network::Network;
 use ao_protocol::wallet::Wallet;
-use ao_protocol::wire::{Gossip, ItemBytes, MAX_GOSSIP_BYTES, Request, Response};
+use ao_protocol::wire::{Gossip, ItemBytes, MAX_GOSSIP_BYTES, MAX_REQUEST_BYTES, Request, Response, SubmissionBytes};
 use futures::StreamExt;
 use libp2p::request_response::{self, ProtocolSupport};
 use libp2p::swarm::SwarmEvent;
@@ -54,7 +55,8 @@ fn config(seed: u8) -> NetConfig {
     }
 }
 
-/// Starts a node that accepts gossip unless its text says otherwise, and answers requests for items with their ids.
+/// Starts a node that accepts gossip unless its text says otherwise, and answers a request for an item with its id and
+/// a submission with what was submitted.
 async fn start(config: NetConfig) -> Node {
     let address = config.wallet.address();
     let (net, mut events) = Net::start(config).await.unwrap();
@@ -73,6 +75,7 @@ async fn start(config: NetConfig) -> Node {
                 NetEvent::Request { request, reply, .. } => {
                     match request {
                         Request::Item(id) => reply.send(Response::Item(Some(ItemBytes(id.as_ref().to_vec())))),
+                        Request::Submit(mut items) => reply.send(Response::Item(Some(items.remove(0).item))),
                         _ => drop(reply),
                     }
                     continue;
@@ -264,6 +267,50 @@ async fn requests_are_answered_both_ways_and_a_dropped_one_is_busy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn requests_and_answers_of_the_largest_size_arrive() {
+    for listen in [TCP, QUIC] {
+        let one = start(NetConfig { listen: vec![listen.into()], ..config(1) }).await;
+        let two = start(NetConfig { listen: vec![listen.into()], ..config(2) }).await;
+        two.net.dial(&one.multiaddr().await).await.unwrap();
+        let submit = |bytes: usize| {
+            let item = ItemBytes(vec![9; bytes]);
+            Request::Submit(vec![SubmissionBytes { item, messenger: one.address, depth: 0 }])
+        };
+        let bytes = MAX_REQUEST_BYTES - 64;
+        let response = two.net.request(&one.peer(), &submit(bytes)).await.unwrap();
+        assert!(response == Response::Item(Some(ItemBytes(vec![9; bytes]))), "over {listen}");
+        let cause = two.net.request(&one.peer(), &submit(MAX_REQUEST_BYTES)).await.unwrap_err();
+        assert!(cause.to_string().contains("too many for one request"), "{cause}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_does_not_keep_up_is_busy_and_still_hears_of_peers() {
+    let (one, mut events) = Net::start(config(1)).await.unwrap();
+    let address = one.listen_addresses().await.remove(0);
+    let two = start(config(2)).await;
+    two.net.dial(&address).await.unwrap();
+    let filling = async {
+        for number in 0.. {
+            two.net.publish(0, &message(&format!("{number}"))).await.unwrap();
+            if events.len() >= EVENT_QUEUE - EVENT_RESERVE {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, filling).await.expect("the queue fills");
+    let response = two.net.request(&one.peer_id(), &Request::Tips { after: None }).await.unwrap();
+    assert!(matches!(response, Response::Busy(_)), "{response:?}");
+    let three = start(config(3)).await;
+    three.net.dial(&address).await.unwrap();
+    let peer = three.peer();
+    let told =
+        async { while !matches!(events.recv().await, Some(NetEvent::Connected(connected)) if connected == peer) {} };
+    timeout(DEADLINE, told).await.expect("it hears of the third");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_request_dials_a_unit_of_the_directory() {
     let one = start(config(1)).await;
     let join = vec![one.multiaddr().await];
@@ -347,9 +394,14 @@ async fn wrong_and_taken_addresses_are_clear_errors() {
         let cause = Net::start(NetConfig { listen: vec![taken.clone()], ..config(2) }).await.unwrap_err();
         let text = cause.to_string();
         assert!(text.contains(&taken) && text.contains("in use"), "{text}");
-        // Freed at shutdown, at once.
         one.net.shutdown().await;
-        Net::start(NetConfig { listen: vec![taken], ..config(2) }).await.unwrap();
+        // QUIC's socket is freed by a task of its own.
+        let freed = async {
+            while Net::start(NetConfig { listen: vec![taken.clone()], ..config(2) }).await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(DEADLINE, freed).await.expect("the address is free after the shutdown");
     }
     let one = start(config(1)).await;
     let nobody = one.net.dial("/ip4/127.0.0.1/tcp/1").await.unwrap_err();

@@ -162,6 +162,9 @@ impl Owner {
             (Some(ours), Some((theirs, _))) => {
                 NetError::OtherNetwork(Box::new(Mismatch { peer: peer.clone(), ours, theirs: *theirs }))
             }
+            _ if *peer == self.own => {
+                NetError::Unreachable { peer: peer.clone(), cause: "that is this node itself".into() }
+            }
             _ => match self.swarm.dial(options(peer, addresses)) {
                 Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => return,
                 Err(cause) => NetError::Unreachable { peer: peer.clone(), cause: describe(&cause) },
@@ -205,8 +208,11 @@ impl Owner {
         self.dialing.foreign.retain(|_, (_, until)| *until > now);
         self.dial_joins(now);
         let room = TARGET_PEERS.saturating_sub(self.peers.len()).min(MAX_DIALS_PER_TICK);
+        if room == 0 {
+            return;
+        }
         self.dial_units(room, now);
-        if room > 0 && self.dialing.discover_at <= now {
+        if self.dialing.discover_at <= now {
             self.dialing.discover_at = now + DISCOVERY_INTERVAL;
             // Fails when there is nobody to ask yet.
             let _ = self.swarm.behaviour_mut().kad.bootstrap();
