@@ -98,7 +98,7 @@ pub async fn run(config: Config) -> Result<()> {
     tokio::spawn(Inbound::new(world.clone(), follower, scheduler).run(events));
     let computer = match world.plays(Role::Cu) {
         true => {
-            let computer = Computer::new(world.clone(), Launcher::this_executable()?);
+            let computer = Computer::new(world.clone(), Launcher::this_executable());
             tokio::spawn(computer.clone().run());
             Some(computer)
         }

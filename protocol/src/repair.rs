@@ -239,3 +239,134 @@ impl<Peer: Ord + Clone> Repair<Peer> {
         self.gaps.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::assignment::Statement;
+    use crate::item::{ItemBuilder, VerifiedItem};
+    use crate::log::{Durability, MemoryLog};
+    use crate::wallet::{Signer, Wallet};
+
+    fn unit() -> Wallet {
+        Wallet::ed25519_from_seed([1; 32])
+    }
+
+    fn spawn() -> VerifiedItem {
+        let item = ItemBuilder::new()
+            .tag("Type", "Process")
+            .tag("Module", Id::from([9; 32]).to_string())
+            .tag("Scheduler", unit().address().to_string());
+        item.sign(&unit()).unwrap()
+    }
+
+    /// The entry of a slot after `before`, changed by `change` before it is signed.
+    fn entry(before: Option<&Entry>, n: u8, signer: &Wallet, change: impl Fn(&mut Statement)) -> Entry {
+        let process = spawn().id();
+        let item = match before {
+            None => spawn(),
+            Some(_) => ItemBuilder::new().target(process).anchor([n; 32]).sign(&unit()).unwrap(),
+        };
+        let mut statement = Statement {
+            process,
+            epoch: 0,
+            slot: before.map_or(0, |before| before.slot() + 1),
+            hash_chain: before.map_or_else(|| first_link(&process), |before| before.assignment.next_link()),
+            block_height: 0,
+            timestamp_ms: 100,
+            message: before.map(|_| item.id()),
+            messenger: None,
+            depth: 0,
+            origin: None,
+        };
+        change(&mut statement);
+        Entry { assignment: statement.sign(signer).unwrap(), item, proof: None }
+    }
+
+    fn take(log: &MemoryLog, entry: &Entry) -> Result<Accepted, WrongEntry> {
+        let mut batch = Batch::new();
+        let accepted = accept(log, &mut batch, Entry::verify(&entry.to_bytes()).unwrap()).unwrap();
+        log.commit(batch, Durability::Synced).unwrap();
+        accepted
+    }
+
+    #[test]
+    fn entries_are_taken_in_order_and_once() {
+        let log = MemoryLog::new();
+        let first = entry(None, 0, &unit(), |_| ());
+        let second = entry(Some(&first), 1, &unit(), |_| ());
+        let third = entry(Some(&second), 2, &unit(), |_| ());
+        assert_eq!(take(&log, &third).unwrap(), Accepted::Ahead);
+        assert_eq!(take(&log, &first).unwrap(), Accepted::New);
+        assert_eq!(take(&log, &third).unwrap(), Accepted::Ahead);
+        assert_eq!(take(&log, &second).unwrap(), Accepted::New);
+        assert_eq!(take(&log, &second).unwrap(), Accepted::Known);
+        assert_eq!(take(&log, &third).unwrap(), Accepted::New);
+    }
+
+    #[test]
+    fn what_is_wrong_in_itself_is_refused() {
+        let log = MemoryLog::new();
+        let first = entry(None, 0, &unit(), |_| ());
+        let stranger = Wallet::ed25519_from_seed([7; 32]);
+        assert!(matches!(take(&log, &entry(None, 0, &stranger, |_| ())), Err(WrongEntry::Signer { .. })));
+        take(&log, &first).unwrap();
+        let wrong = entry(Some(&first), 1, &stranger, |_| ());
+        assert!(matches!(take(&log, &wrong), Err(WrongEntry::Signer { .. })));
+        let wrong = entry(Some(&first), 1, &unit(), |statement| statement.hash_chain = [0; 32].into());
+        assert!(matches!(take(&log, &wrong), Err(WrongEntry::Chain { .. })));
+        let wrong = entry(Some(&first), 1, &unit(), |statement| statement.timestamp_ms = 99);
+        assert!(matches!(take(&log, &wrong), Err(WrongEntry::Time { .. })));
+        assert_eq!(log.tip(&first.process()).unwrap().unwrap().slot, 0);
+    }
+
+    #[test]
+    fn a_slot_given_twice_is_evidence_and_halts_the_process() {
+        let log = MemoryLog::new();
+        let first = entry(None, 0, &unit(), |_| ());
+        let (one, other) = (entry(Some(&first), 1, &unit(), |_| ()), entry(Some(&first), 2, &unit(), |_| ()));
+        take(&log, &first).unwrap();
+        take(&log, &one).unwrap();
+        assert_eq!(crate::compute::next(&log, &first.process(), 10).unwrap().len(), 2);
+        assert_eq!(take(&log, &other).unwrap(), Accepted::Evidence);
+        assert_eq!(log.evidence(&first.process()).unwrap(), Some((one.to_bytes(), other.to_bytes())));
+        assert_eq!(crate::compute::next(&log, &first.process(), 10).unwrap().len(), 1, "only what is below it");
+    }
+
+    #[test]
+    fn parts_that_do_not_belong_together_are_no_entry() {
+        let first = entry(None, 0, &unit(), |_| ());
+        let second = entry(Some(&first), 1, &unit(), |_| ());
+        let mut swapped = second.to_bytes();
+        swapped.item = first.to_bytes().item;
+        assert!(Entry::verify(&swapped).is_err());
+        let mut bare = second.to_bytes();
+        bare.item = None;
+        assert!(matches!(Entry::verify(&bare), Err(crate::entry::EntryError::WithoutItem { slot: 1, .. })));
+        let mut damaged = second.to_bytes();
+        if let Some(byte) = damaged.assignment.0.last_mut() {
+            *byte ^= 1;
+        }
+        assert!(Entry::verify(&damaged).is_err());
+    }
+
+    #[test]
+    fn a_gap_is_fetched_from_who_claims_it_and_another_is_asked_after_a_failure() {
+        let log = MemoryLog::new();
+        let process = Id::from([4; 32]);
+        let mut repair = Repair::new();
+        for peer in ["a", "b"] {
+            repair.on_claim(&log, &peer, &process, 9).unwrap();
+        }
+        let first = repair.fetches(&log, 0).unwrap();
+        assert_eq!((first.len(), first[0].from), (1, 0));
+        assert!(repair.fetches(&log, 0).unwrap().is_empty(), "one at a time");
+        repair.on_failure(&process, 0);
+        assert!(repair.fetches(&log, FIRST_RETRY_MS - 1).unwrap().is_empty());
+        let second = repair.fetches(&log, FIRST_RETRY_MS).unwrap();
+        assert_ne!(first[0].peer, second[0].peer);
+        repair.on_failure(&process, FIRST_RETRY_MS);
+        assert!(repair.fetches(&log, 100_000).unwrap().is_empty(), "nobody is left who claims it");
+        assert_eq!(repair.gaps(), 0);
+    }
+}

@@ -311,3 +311,213 @@ pub fn read_receipt(
     }
     Ok(assignment)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::item::ItemBuilder;
+    use crate::log::{Durability, MemoryLog};
+    use crate::network::Network;
+    use crate::origin::{OutboxIndex, OutboxKind};
+    use crate::wallet::Wallet;
+
+    /// A scheduler with two processes: the source has slots 0 to 2, the target slot 0.
+    struct Setting {
+        log: MemoryLog,
+        trust: Trust,
+        unit: Wallet,
+        source: Id,
+        target: Id,
+        now_ms: u64,
+    }
+
+    fn user() -> Wallet {
+        Wallet::ed25519_from_seed([2; 32])
+    }
+
+    fn messenger() -> Wallet {
+        Wallet::ed25519_from_seed([3; 32])
+    }
+
+    fn message(target: Id, n: u8) -> ItemBuilder {
+        ItemBuilder::new().target(target).anchor([n; 32]).tag("Data-Protocol", "ao").tag("Type", "Message")
+    }
+
+    impl Setting {
+        fn new() -> Setting {
+            let mut network = Network::open("test");
+            network.open = false;
+            network.messengers = vec![messenger().address()];
+            let trust = Trust { network: Arc::new(network), announced: Vec::new() };
+            let unit = Wallet::ed25519_from_seed([1; 32]);
+            let id = Id::from([0; 32]);
+            let mut setting = Setting { log: MemoryLog::new(), trust, unit, source: id, target: id, now_ms: 1000 };
+            setting.source = setting.spawn(1, &[]);
+            setting.target = setting.spawn(2, &[]);
+            for n in 1..=2 {
+                setting.user(message(setting.source, n)).unwrap();
+            }
+            setting
+        }
+
+        fn spawn(&mut self, n: u8, tags: &[(&str, &str)]) -> Id {
+            let mut item = ItemBuilder::new()
+                .anchor([n; 32])
+                .tag("Data-Protocol", "ao")
+                .tag("Type", "Process")
+                .tag("Module", Id::from([9; 32]).to_string())
+                .tag("Scheduler", self.unit.address().to_string());
+            for (name, value) in tags {
+                item = item.tag(*name, *value);
+            }
+            self.user(item).unwrap().entry.process()
+        }
+
+        fn user(&mut self, item: ItemBuilder) -> Result<Receipt, Refusal> {
+            self.submit(&item, &user(), 0)
+        }
+
+        fn submit(&mut self, item: &ItemBuilder, signer: &Wallet, depth: u32) -> Result<Receipt, Refusal> {
+            let item = item.sign(signer).unwrap();
+            let submission = Submission { item, messenger: messenger().address(), depth };
+            let mut batch = Batch::new();
+            let moment = Moment { now_ms: self.now_ms, block_height: 7 };
+            let receipt = assign(&self.log, &mut batch, &submission, moment, &self.trust, &self.unit).unwrap();
+            self.log.commit(batch, Durability::Synced).unwrap();
+            receipt
+        }
+
+        fn pushed(&self, slot: u64, kind: OutboxKind, n: u8) -> ItemBuilder {
+            let origin = Origin { process: self.source, slot, index: OutboxIndex { kind, position: 0 } };
+            let mut item = message(self.target, n);
+            item.tags.extend(origin.tags());
+            item
+        }
+    }
+
+    #[test]
+    fn the_same_item_gets_the_same_slot() {
+        let mut setting = Setting::new();
+        let item = message(setting.target, 50);
+        let first = setting.user(item.clone()).unwrap();
+        let again = setting.user(item).unwrap();
+        assert!(first.new && !again.new);
+        assert_eq!(first.entry.assignment.id(), again.entry.assignment.id());
+        assert_eq!(first.entry.slot(), 1);
+    }
+
+    #[test]
+    fn time_never_goes_back() {
+        let mut setting = Setting::new();
+        let before = setting.user(message(setting.target, 1)).unwrap();
+        setting.now_ms = 10;
+        let after = setting.user(message(setting.target, 2)).unwrap();
+        let times = [before, after].map(|receipt| receipt.entry.assignment.statement.timestamp_ms);
+        assert_eq!(times, [1000, 1000]);
+    }
+
+    #[test]
+    fn a_pushed_entry_is_known_by_its_origin_whoever_signed_it() {
+        let mut setting = Setting::new();
+        let other = Wallet::ed25519_from_seed([4; 32]);
+        let mut network = (*setting.trust.network).clone();
+        network.messengers.push(other.address());
+        setting.trust.network = Arc::new(network);
+        let first = setting.submit(&setting.pushed(2, OutboxKind::Message, 1), &messenger(), 1).unwrap();
+        let again = setting.submit(&setting.pushed(2, OutboxKind::Message, 2), &other, 1).unwrap();
+        assert!(first.new && !again.new);
+        assert_eq!(first.entry.slot(), again.entry.slot());
+        assert_eq!(first.entry.assignment.statement.depth, 1);
+    }
+
+    #[test]
+    fn a_false_origin_is_refused_and_does_not_stand_in_the_way() {
+        let mut setting = Setting::new();
+        let forged = setting.submit(&setting.pushed(2, OutboxKind::Message, 1), &user(), 1).unwrap_err();
+        assert!(matches!(forged, Refusal::FalseOrigin { .. }), "{forged}");
+        let misplaced = setting.submit(&setting.pushed(2, OutboxKind::Spawn, 1), &messenger(), 1).unwrap_err();
+        assert!(matches!(misplaced, Refusal::FalseOrigin { .. }), "{misplaced}");
+        assert!(setting.submit(&setting.pushed(2, OutboxKind::Message, 1), &messenger(), 1).unwrap().new);
+    }
+
+    #[test]
+    fn an_origin_that_is_not_known_yet_may_come_again() {
+        let mut setting = Setting::new();
+        let early = setting.submit(&setting.pushed(3, OutboxKind::Message, 1), &messenger(), 1).unwrap_err();
+        assert!(matches!(early, Refusal::UnprovenOrigin(_)) && early.is_temporary());
+        setting.user(message(setting.source, 3)).unwrap();
+        assert!(setting.submit(&setting.pushed(3, OutboxKind::Message, 1), &messenger(), 1).is_ok());
+    }
+
+    #[test]
+    fn an_assign_gives_an_item_from_elsewhere_a_slot_once() {
+        let mut setting = Setting::new();
+        let item = setting.user(message(setting.source, 70)).unwrap().entry.item;
+        let assign = |n: u8| {
+            let item_id = item.id().to_string();
+            let mut builder = message(setting.target, n).tag("Message", item_id);
+            builder.tags.retain(|tag| tag.name != "Type");
+            builder.tag("Type", "Assign")
+        };
+        let (one, two) = (assign(1), assign(2));
+        let first = setting.submit(&one, &messenger(), 1).unwrap();
+        assert_eq!((first.entry.item.id(), first.entry.process()), (item.id(), setting.target));
+        Entry::verify(&first.entry.to_bytes()).unwrap();
+        assert!(!setting.submit(&two, &messenger(), 1).unwrap().new);
+    }
+
+    #[test]
+    fn what_can_not_be_scheduled_says_why() {
+        let mut setting = Setting::new();
+        let unknown = Id::from([77; 32]);
+        let cases: Vec<(ItemBuilder, &str)> = vec![
+            (message(unknown, 1), "unknown process"),
+            (ItemBuilder::new().target(unknown).tag("Type", "Message"), "Data-Protocol"),
+            (ItemBuilder::new().tag("Data-Protocol", "ao"), "Type tag not present"),
+            (ItemBuilder::new().tag("Data-Protocol", "ao").tag("Type", "Message"), "target"),
+            (ItemBuilder::new().tag("Data-Protocol", "ao").tag("Type", "Module"), "Unsupported Type"),
+            (message(setting.target, 1).tag("x+link", "y"), "+link"),
+            (message(setting.target, 1).tag("Origin-Slot", "1"), "incomplete origin"),
+            (ItemBuilder::new().tag("Data-Protocol", "ao").tag("Type", "Process"), "Module"),
+        ];
+        for (item, expected) in cases {
+            let refusal = setting.user(item).unwrap_err().to_string();
+            assert!(refusal.contains(expected), "{refusal:?} should say {expected:?}");
+        }
+        let deep = setting.submit(&message(setting.target, 9), &messenger(), MAX_PUSH_DEPTH + 1).unwrap_err();
+        assert_eq!(deep, Refusal::TooDeep(MAX_PUSH_DEPTH + 1));
+    }
+
+    #[test]
+    fn another_schedulers_process_is_not_scheduled_here() {
+        let mut setting = Setting::new();
+        setting.unit = Wallet::ed25519_from_seed([8; 32]);
+        let refusal = setting.user(message(setting.target, 1)).unwrap_err();
+        assert!(matches!(refusal, Refusal::Elsewhere { .. }) && !refusal.is_temporary());
+    }
+
+    #[test]
+    fn a_quorum_beyond_the_network_is_refused_at_the_spawn() {
+        let mut setting = Setting::new();
+        let item = ItemBuilder::new()
+            .tag("Data-Protocol", "ao")
+            .tag("Type", "Process")
+            .tag("Module", Id::from([9; 32]).to_string())
+            .tag("Scheduler", setting.unit.address().to_string())
+            .tag("Compute-Quorum", "2");
+        assert!(setting.user(item).unwrap_err().to_string().contains("Compute-Quorum 2"));
+    }
+
+    #[test]
+    fn a_receipt_counts_only_from_the_scheduler_that_was_asked_for_the_item() {
+        let mut setting = Setting::new();
+        let receipt = setting.user(message(setting.target, 1)).unwrap();
+        let (item, assignment) = (receipt.entry.item, receipt.entry.assignment.item);
+        assert!(read_receipt(assignment.clone(), &item, &setting.unit.address()).is_ok());
+        assert!(read_receipt(assignment.clone(), &item, &user().address()).is_err());
+        let other = message(setting.target, 2).sign(&user()).unwrap();
+        assert!(read_receipt(assignment, &other, &setting.unit.address()).is_err());
+    }
+}

@@ -1,5 +1,6 @@
 //! `ao-node start`: what the user says about a node.
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -48,8 +49,13 @@ pub(super) struct Start {
 impl Start {
     pub(super) async fn run(self) -> Result<ExitCode> {
         let filter = tracing_subscriber::EnvFilter::try_from_env("AO_LOG")
-            .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,ao_node=info"));
-        tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr).init();
+            .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,libp2p_gossipsub=error"));
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_target(false)
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_writer(std::io::stderr)
+            .init();
         let listen = match self.listen.is_empty() {
             true => vec!["/ip4/0.0.0.0/tcp/0".to_string(), "/ip4/0.0.0.0/udp/0/quic-v1".to_string()],
             false => self.listen,

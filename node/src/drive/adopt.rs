@@ -1,7 +1,7 @@
 //! How a node that does not compute a process knows its outcomes: it takes those over that a trusted unit attested,
 //! after checking that they add up to what was signed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ao_protocol::attestation::Attestation;
@@ -12,14 +12,15 @@ use ao_protocol::outcome::OutcomeRecord;
 use ao_protocol::process::Process;
 use ao_protocol::wire::{Request, Response};
 use tokio::sync::{broadcast, mpsc};
+use tokio::time::Instant;
 use tracing::debug;
 
 use super::{Change, World};
-use crate::net::PeerId;
+use crate::net::{PeerId, Verdict};
 
 /// Most processes whose outcomes are fetched at once.
 const MAX_FETCHES: usize = 32;
-/// Wait before a fetch that failed is tried again.
+/// Wait before what is missing is asked for: most comes by gossip before that.
 const RETRY: Duration = Duration::from_millis(500);
 /// How often all processes are looked at, though nothing was heard.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -33,37 +34,55 @@ pub async fn run(world: World) {
 
 async fn follow(world: &World) -> Result<(), LogError> {
     let mut changes = world.changes();
-    let mut wanted: BTreeSet<Id> = world.processes()?.into_iter().collect();
+    // True: also ask for attestations, for their gossip may have been missed.
+    let mut wanted: BTreeMap<Id, bool> = world.processes()?.into_iter().map(|process| (process, true)).collect();
+    let mut later: BTreeMap<Id, Instant> = BTreeMap::new();
     let mut busy: BTreeSet<Id> = BTreeSet::new();
     let (done, mut finished) = mpsc::channel::<(Id, Result<bool, LogError>)>(MAX_FETCHES);
     let mut sweep = tokio::time::interval(SWEEP);
     loop {
         while busy.len() < MAX_FETCHES
-            && let Some(process) = wanted.iter().find(|process| !busy.contains(*process)).copied()
+            && let Some((process, ask)) =
+                wanted.iter().find(|(process, _)| !busy.contains(*process)).map(|(process, ask)| (*process, *ask))
         {
             wanted.remove(&process);
             busy.insert(process);
             let (world, done) = (world.clone(), done.clone());
             tokio::spawn(async move {
-                let result = catch_up(&world, &process).await;
-                if matches!(result, Ok(true)) {
-                    tokio::time::sleep(RETRY).await;
-                }
+                let result = catch_up(&world, &process, ask).await;
                 let _ = done.send((process, result)).await;
             });
         }
+        let due = later.values().min().copied();
+        let wait = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             change = changes.recv() => match change {
                 // Entries too: an attestation may have come before the entry that it is about.
-                Ok(Change::Attestation { process, .. } | Change::Entry { process, .. }) => drop(wanted.insert(process)),
+                Ok(Change::Attestation { process, .. } | Change::Entry { process, .. }) => {
+                    wanted.entry(process).or_insert(false);
+                }
                 Ok(Change::Outcome { .. }) => {}
-                Err(broadcast::error::RecvError::Lagged(_)) => wanted.extend(world.processes()?),
+                Err(broadcast::error::RecvError::Lagged(_)) => wanted.extend(behind(world)?),
                 Err(broadcast::error::RecvError::Closed) => return Ok(()),
             },
-            Some((process, again)) = finished.recv() => {
+            Some((process, unfinished)) = finished.recv() => {
                 busy.remove(&process);
-                if again? {
-                    wanted.insert(process);
+                match unfinished? {
+                    true => drop(later.insert(process, Instant::now() + RETRY)),
+                    false => drop(later.remove(&process)),
+                }
+            }
+            () = wait => {
+                let now = Instant::now();
+                let due: Vec<Id> = later.iter().filter(|(_, at)| **at <= now).map(|(process, _)| *process).collect();
+                for process in due {
+                    later.remove(&process);
+                    wanted.insert(process, true);
                 }
             }
             _ = sweep.tick() => wanted.extend(behind(world)?),
@@ -72,19 +91,19 @@ async fn follow(world: &World) -> Result<(), LogError> {
 }
 
 /// Processes with slots that have no outcome here.
-fn behind(world: &World) -> Result<Vec<Id>, LogError> {
+fn behind(world: &World) -> Result<Vec<(Id, bool)>, LogError> {
     let log = world.log();
     let mut behind = Vec::new();
     for process in world.processes()? {
         if log.computed(&process)?.map(|computed| computed.slot) < log.tip(&process)?.map(|tip| tip.slot) {
-            behind.push(process);
+            behind.push((process, true));
         }
     }
     Ok(behind)
 }
 
 /// Takes over what is attested beyond this node's outcomes; true when there is more that could not be had yet.
-async fn catch_up(world: &World, process: &Id) -> Result<bool, LogError> {
+async fn catch_up(world: &World, process: &Id, ask: bool) -> Result<bool, LogError> {
     let log = world.log();
     let Some(entry) = log.entry(process, 0)? else { return Ok(false) };
     let Ok(spawn) = Process::read(&entry.item) else { return Ok(false) };
@@ -93,7 +112,10 @@ async fn catch_up(world: &World, process: &Id) -> Result<bool, LogError> {
         let trust = world.trust();
         let units = trust.compute_units(&spawn);
         let Some(attestation) = log.next_attestation(process, next, &units)? else {
-            return ask_for_attestation(world, process, next).await;
+            if ask && ask_for_attestation(world, process, next).await? {
+                continue;
+            }
+            return Ok(log.tip(process)?.is_some_and(|tip| tip.slot >= next));
         };
         if !compute::counts(&spawn, &attestation, &trust) {
             return Ok(false);
@@ -144,17 +166,14 @@ async fn fetch(world: &World, attestation: &Attestation, first: u64) -> Option<V
     None
 }
 
-/// Attestations are gossiped once; who missed one asks the compute units. True when something came or may come.
+/// Attestations are gossiped once; who missed one asks the compute units. True when one came that counts.
 async fn ask_for_attestation(world: &World, process: &Id, from: u64) -> Result<bool, LogError> {
-    if world.log().tip(process)?.is_none_or(|tip| tip.slot < from) {
-        return Ok(false);
-    }
     for peer in compute_peers(world) {
         let request = Request::Attestations { process: *process, from };
         if let Ok(Response::Attestations(attestations)) = world.net().request(&peer, &request).await
             && !attestations.is_empty()
+            && super::inbound::take_attestations(world, &attestations)? == Verdict::Accept
         {
-            super::inbound::take_attestations(world, &attestations)?;
             return Ok(true);
         }
     }

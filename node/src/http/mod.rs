@@ -24,13 +24,13 @@ use crate::drive::compute::Computer;
 use crate::drive::submit::Submitter;
 
 /// Largest request body: one item and a little.
-pub const MAX_BODY_BYTES: usize = MAX_ITEM_BYTES + 1024;
+pub(crate) const MAX_BODY_BYTES: usize = MAX_ITEM_BYTES + 1024;
 /// Longest time that a request may take; longer than any wait for a result.
-pub const REQUEST_LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const REQUEST_LIMIT: Duration = Duration::from_secs(60);
 /// Longest wait for an item to get its slot here before it is called unknown.
-pub const ENTRY_WAIT: Duration = Duration::from_secs(5);
+pub(crate) const ENTRY_WAIT: Duration = Duration::from_secs(5);
 /// Longest wait for the outcome of a slot.
-pub const RESULT_WAIT: Duration = Duration::from_secs(30);
+pub(crate) const RESULT_WAIT: Duration = Duration::from_secs(30);
 
 /// What handlers need.
 #[derive(Clone)]

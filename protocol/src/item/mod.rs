@@ -248,3 +248,6 @@ impl ItemBuilder {
         codec::sign(self, signer).map(VerifiedItem)
     }
 }
+
+#[cfg(test)]
+mod tests;

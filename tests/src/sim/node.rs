@@ -141,7 +141,7 @@ impl Node {
             }
         }
         self.volatile.compared += 1;
-        if self.volatile.compared % 10 == 0 {
+        if self.volatile.compared.is_multiple_of(10) {
             let peer = (self.index + 1 + self.volatile.compared / 10) % self.addresses.len();
             if peer != self.index {
                 self.ask(peer, Request::Tips { after: None }, now, Waiting::Tips { peer }, &mut effects);
