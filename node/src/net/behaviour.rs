@@ -88,7 +88,9 @@ fn behaviour(key: &Keypair, follow_shards: u16, use_mdns: bool) -> Result<Behavi
         .with_request_timeout(REQUEST_TIMEOUT)
         .with_max_concurrent_streams(MAX_STREAMS);
     let agent = concat!("ao-node/", env!("CARGO_PKG_VERSION"));
-    let identify = identify::Config::new(PROTOCOL_VERSION.into(), key.public()).with_agent_version(agent.into());
+    let identify = identify::Config::new(PROTOCOL_VERSION.into(), key.public())
+        .with_agent_version(agent.into())
+        .with_push_listen_addr_updates(true);
     let mdns = match use_mdns {
         true => Some(
             mdns::tokio::Behaviour::new(mdns::Config::default(), peer)

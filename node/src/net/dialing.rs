@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::behaviour::PROTOCOL_VERSION;
-use super::error::NetError;
+use super::error::{Mismatch, NetError};
 use super::limits::{
     DISCOVERY_INTERVAL, FOREIGN_MEMORY, MAX_DIALS_PER_TICK, MAX_PEER_ADDRESSES, MAX_REMEMBERED, REDIAL_CAP_MS,
     REDIAL_FIRST_MS, TARGET_PEERS,
@@ -159,7 +159,12 @@ impl Owner {
             return self.pump(peer);
         }
         let error = match (self.network_hash(), self.dialing.foreign.get(peer)) {
-            (Some(ours), Some((theirs, _))) => NetError::OtherNetwork { peer: peer.clone(), ours, theirs: *theirs },
+            (Some(ours), Some((theirs, _))) => {
+                NetError::OtherNetwork(Box::new(Mismatch { peer: peer.clone(), ours, theirs: *theirs }))
+            }
+            _ if *peer == self.own => {
+                NetError::Unreachable { peer: peer.clone(), cause: "that is this node itself".into() }
+            }
             _ => match self.swarm.dial(options(peer, addresses)) {
                 Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => return,
                 Err(cause) => NetError::Unreachable { peer: peer.clone(), cause: describe(&cause) },
@@ -203,8 +208,11 @@ impl Owner {
         self.dialing.foreign.retain(|_, (_, until)| *until > now);
         self.dial_joins(now);
         let room = TARGET_PEERS.saturating_sub(self.peers.len()).min(MAX_DIALS_PER_TICK);
+        if room == 0 {
+            return;
+        }
         self.dial_units(room, now);
-        if room > 0 && self.dialing.discover_at <= now {
+        if self.dialing.discover_at <= now {
             self.dialing.discover_at = now + DISCOVERY_INTERVAL;
             // Fails when there is nobody to ask yet.
             let _ = self.swarm.behaviour_mut().kad.bootstrap();

@@ -5,6 +5,18 @@ use thiserror::Error;
 
 use super::peer::PeerId;
 
+/// A peer and its network, which is not ours.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("peer {peer} belongs to another network: its network file has the hash {theirs}, this node's {ours}")]
+pub struct Mismatch {
+    /// Which peer.
+    pub peer: PeerId,
+    /// The hash of this node's network file.
+    pub ours: Digest,
+    /// The hash of the peer's.
+    pub theirs: Digest,
+}
+
 /// Why something between peers did not work.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum NetError {
@@ -62,15 +74,8 @@ pub enum NetError {
         cause: String,
     },
     /// The peer lives by another network file.
-    #[error("peer {peer} belongs to another network: its network file has the hash {theirs}, this node's {ours}")]
-    OtherNetwork {
-        /// Which peer.
-        peer: PeerId,
-        /// The hash of this node's network file.
-        ours: Digest,
-        /// The hash of the peer's.
-        theirs: Digest,
-    },
+    #[error("{0}")]
+    OtherNetwork(Box<Mismatch>),
     /// No answer in time. It is not known whether the peer handled the request.
     #[error("peer {peer} did not answer within {seconds} s; whether it handled the request is not known")]
     Timeout {

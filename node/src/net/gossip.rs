@@ -72,21 +72,10 @@ impl Owner {
         if !self.quota(source).gossip(message.data.len(), Instant::now()) {
             return Err(Verdict::Ignore);
         }
-        if message.data.len() > MAX_GOSSIP_BYTES {
-            return Err(Verdict::Reject);
-        }
-        let gossip: Gossip = wire::decode(&message.data).map_err(|cause| {
-            debug!(peer = %source, %cause, "rejecting gossip that can't be read");
+        read(message).map_err(|cause| {
+            debug!(peer = %source, topic = %message.topic, cause, "rejecting gossip");
             Verdict::Reject
-        })?;
-        let fits = |topic: &Topic| topic.kind == Kind::of(&gossip) && topic.hash() == message.topic;
-        match Topic::all().any(|topic| fits(&topic)) {
-            true => Ok(gossip),
-            false => {
-                debug!(peer = %source, topic = %message.topic, "rejecting gossip on a topic of another kind");
-                Err(Verdict::Reject)
-            }
-        }
+        })
     }
 
     /// Passes a verdict on.
@@ -97,5 +86,50 @@ impl Owner {
             Verdict::Reject => MessageAcceptance::Reject,
         };
         self.swarm.behaviour_mut().gossip.report_message_validation_result(id, &source.inner(), acceptance);
+    }
+}
+
+/// Reads a message, or says what is wrong with it in itself.
+fn read(message: &Message) -> Result<Gossip, String> {
+    if message.data.len() > MAX_GOSSIP_BYTES {
+        return Err(format!("{} bytes are too many", message.data.len()));
+    }
+    let gossip: Gossip = wire::decode(&message.data).map_err(|cause| cause.to_string())?;
+    let fits = |topic: Topic| topic.kind == Kind::of(&gossip) && topic.hash() == message.topic;
+    match Topic::all().any(fits) {
+        true => Ok(gossip),
+        false => Err("the topic carries another kind".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ao_protocol::wire::ItemBytes;
+
+    use super::*;
+
+    fn message(topic: Topic, data: Vec<u8>) -> Message {
+        Message { source: None, data, sequence_number: None, topic: topic.hash() }
+    }
+
+    #[test]
+    fn gossip_must_be_readable_small_and_on_a_topic_of_its_kind() {
+        let gossip = Gossip::Entries(vec![]);
+        let bytes = wire::encode(&gossip);
+        for shard in [0, 15] {
+            assert_eq!(
+                read(&message(Topic { kind: Kind::Entries, shard: Some(shard) }, bytes.clone())),
+                Ok(gossip.clone())
+            );
+        }
+        for other in Topic::all().filter(|topic| topic.kind != Kind::Entries) {
+            assert!(read(&message(other, bytes.clone())).is_err(), "{other:?}");
+        }
+        let items = Topic { kind: Kind::Items, shard: None };
+        for garbage in [vec![], vec![1], vec![0xff; 100], [bytes, vec![0]].concat()] {
+            assert!(read(&message(items, garbage)).is_err());
+        }
+        let large = wire::encode(&Gossip::Item(ItemBytes(vec![0; MAX_GOSSIP_BYTES])));
+        assert!(read(&message(items, large)).is_err());
     }
 }

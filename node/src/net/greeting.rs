@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::NetEvent;
-use super::error::NetError;
+use super::error::{Mismatch, NetError};
 use super::limits::{GREETING_INTERVAL, GREETING_TIMEOUT, REFUSAL_LINGER, SECOND_GREETING};
 use super::owner::Owner;
 use super::peer::PeerId;
@@ -196,7 +196,7 @@ impl Owner {
     /// The peer lives by another network: nothing is taken from it any more, and it is disconnected as soon as it had
     /// the time to read why.
     fn refuse(&mut self, peer: &PeerId, ours: Digest, theirs: Digest) {
-        let error = NetError::OtherNetwork { peer: peer.clone(), ours, theirs };
+        let error = NetError::OtherNetwork(Box::new(Mismatch { peer: peer.clone(), ours, theirs }));
         let now = Instant::now();
         match self.dialing.shun(peer, theirs, now) {
             true => warn!("disconnecting: {error}"),

@@ -87,17 +87,17 @@ pub const MAX_PEER_ADDRESSES: usize = 16;
 pub const GOSSIP_FRAME_BYTES: usize = 1024;
 
 /// Requests of one peer per second.
-pub const REQUESTS_PER_SECOND: f64 = 500.0;
+pub const REQUESTS_PER_SECOND: f64 = 4000.0;
 /// Requests that one peer may have saved up.
-pub const REQUEST_BURST: f64 = 2000.0;
+pub const REQUEST_BURST: f64 = 8000.0;
 /// Gossip messages from one peer per second.
-pub const GOSSIP_PER_SECOND: f64 = 4000.0;
+pub const GOSSIP_PER_SECOND: f64 = 10_000.0;
 /// Gossip messages that one peer may have saved up.
-pub const GOSSIP_BURST: f64 = 16_000.0;
+pub const GOSSIP_BURST: f64 = 40_000.0;
 /// Gossip bytes from one peer per second.
-pub const GOSSIP_BYTES_PER_SECOND: f64 = 8.0 * 1024.0 * 1024.0;
+pub const GOSSIP_BYTES_PER_SECOND: f64 = 16.0 * 1024.0 * 1024.0;
 /// Gossip bytes that one peer may have saved up.
-pub const GOSSIP_BYTES_BURST: f64 = 32.0 * 1024.0 * 1024.0;
+pub const GOSSIP_BYTES_BURST: f64 = 64.0 * 1024.0 * 1024.0;
 
 /// A token bucket: fills at a rate up to a burst; whatever costs more than is left is over quota.
 #[derive(Clone, Copy, Debug)]
@@ -133,7 +133,6 @@ pub struct Quota {
     requests: Bucket,
     gossip: Bucket,
     gossip_bytes: Bucket,
-    used: Instant,
 }
 
 impl Quota {
@@ -143,25 +142,17 @@ impl Quota {
             requests: Bucket::new(REQUESTS_PER_SECOND, REQUEST_BURST, now),
             gossip: Bucket::new(GOSSIP_PER_SECOND, GOSSIP_BURST, now),
             gossip_bytes: Bucket::new(GOSSIP_BYTES_PER_SECOND, GOSSIP_BYTES_BURST, now),
-            used: now,
         }
     }
 
     /// Whether one more request is within it.
     pub fn request(&mut self, now: Instant) -> bool {
-        self.used = now;
         self.requests.take(1.0, now)
     }
 
     /// Whether one more gossip message of so many bytes is within it.
     pub fn gossip(&mut self, bytes: usize, now: Instant) -> bool {
-        self.used = now;
         self.gossip.take(1.0, now) && self.gossip_bytes.take(bytes as f64, now)
-    }
-
-    /// When it was last used.
-    pub fn used(&self) -> Instant {
-        self.used
     }
 }
 

@@ -37,7 +37,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 pub use directory::{Directory, Unit};
-pub use error::NetError;
+pub use error::{Mismatch, NetError};
 use limits::{COMMAND_QUEUE, DIAL_TIMEOUT, EVENT_QUEUE, REQUEST_TIMEOUT, SHUTDOWN_TIMEOUT};
 use owner::{Command, Owner};
 pub use peer::{PeerId, PeerKey};

@@ -112,7 +112,8 @@ impl Owner {
         while let Some(address) = pending.values().next().cloned() {
             match timeout_at(deadline, self.swarm.select_next_some()).await {
                 Err(_) => return Err(failed(&address, format!("not ready after {} s", LISTEN_TIMEOUT.as_secs()))),
-                Ok(SwarmEvent::NewListenAddr { listener_id, .. }) => {
+                Ok(SwarmEvent::NewListenAddr { listener_id, address }) => {
+                    info!(%address, "listening");
                     pending.remove(&listener_id);
                 }
                 Ok(SwarmEvent::ListenerClosed { listener_id, reason: Err(cause), .. }) => {
@@ -145,6 +146,8 @@ impl Owner {
             }
         };
         self.close().await;
+        // Sockets are free before it is told.
+        drop(self);
         if let Some(done) = stopped {
             let _ = done.send(());
         }
@@ -231,7 +234,7 @@ impl Owner {
         self.outbox.forget_abandoned();
         if self.quotas.len() > MAX_REMEMBERED {
             let peers = &self.peers;
-            self.quotas.retain(|peer, quota| peers.contains_key(peer) || now - quota.used() < LISTEN_TIMEOUT * 6);
+            self.quotas.retain(|peer, _| peers.contains_key(peer));
         }
     }
 
