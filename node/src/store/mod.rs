@@ -61,6 +61,11 @@ pub enum StoreError {
     },
 }
 
+/// A key or a value.
+type Bytes = Box<[u8]>;
+/// A key with its value.
+type Pair = (Bytes, Bytes);
+
 /// The log of one node on disk.
 pub struct Store {
     db: DB,
@@ -138,9 +143,9 @@ impl Store {
         prefix: &[u8],
         from: &[u8],
         limit: usize,
-    ) -> Result<Vec<(Box<[u8]>, T)>, LogError> {
+    ) -> Result<Vec<(Bytes, T)>, LogError> {
         let found = self.iterate(table, prefix, from)?.take(limit.min(MAX_PAGE));
-        let read = |found: Result<(Box<[u8]>, Box<[u8]>), rocksdb::Error>| {
+        let read = |found: Result<Pair, rocksdb::Error>| {
             let (key, value) = found.map_err(database)?;
             let record = decode(table, &key, &value)?;
             Ok((key, record))
@@ -153,7 +158,7 @@ impl Store {
         table: Table,
         prefix: &[u8],
         from: &[u8],
-    ) -> Result<impl Iterator<Item = Result<(Box<[u8]>, Box<[u8]>), rocksdb::Error>>, LogError> {
+    ) -> Result<impl Iterator<Item = Result<Pair, rocksdb::Error>>, LogError> {
         let mut options = ReadOptions::default();
         options.set_iterate_range(rocksdb::PrefixRange(prefix));
         Ok(self.db.iterator_cf_opt(self.table(table)?, options, IteratorMode::From(from, Direction::Forward)))
@@ -259,7 +264,7 @@ impl Log for Store {
     fn tips(&self, after: Option<&Id>, limit: usize) -> Result<Vec<(Id, Tip)>, LogError> {
         let from = after.map(AsRef::as_ref).unwrap_or_default();
         let found = self.range(Table::Tips, &[], from, limit.min(MAX_PAGE).saturating_add(1))?;
-        let read = |(key, tip): (Box<[u8]>, Tip)| <[u8; 32]>::try_from(&key[..]).ok().map(|key| (Id::from(key), tip));
+        let read = |(key, tip): (Bytes, Tip)| <[u8; 32]>::try_from(&key[..]).ok().map(|key| (Id::from(key), tip));
         let above = found.into_iter().filter_map(read).filter(|(id, _)| Some(id) != after);
         Ok(above.take(limit).collect())
     }
