@@ -1,6 +1,9 @@
 //! Our items against those of `@dha-team/arbundles`, in both directions: what it made is in
 //! `tests/golden/arbundles.json`; what we make is checked by it when Node.js and its packages are there.
 
+// All of this is tests; clippy knows so of test functions only.
+#![allow(clippy::unwrap_used)]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};

@@ -1,6 +1,6 @@
-// Verifies items and bundles that we made with @dha-team/arbundles. Reads the JSON of the file named as argument, or of
-// standard input; ends with 1 and says what is wrong unless every good one is accepted and reads as it should, and every
-// damaged one is refused.
+// Verifies items and bundles that we made with @dha-team/arbundles. Reads the JSON of the file named as argument, or
+// of standard input; ends with 1 and says what is wrong unless every good one is accepted and reads as it should, and
+// every damaged one is refused.
 //
 //   { items:   [{ name, bytes, valid, type, id, target, anchor, tags, data }],
 //     bundles: [{ name, bytes, valid, ids }] }                                  bytes are base64url
@@ -39,7 +39,8 @@ for (const made of bundles) {
 }
 
 for (const kind of [items, bundles]) {
-  if (!kind.some(made => made.valid) || !kind.some(made => !made.valid)) failures.push('no good or no damaged ones given')
+  const whole = kind.some(made => made.valid) && kind.some(made => !made.valid)
+  if (!whole) failures.push('no good or no damaged ones are given')
 }
 if (failures.length > 0) {
   console.error(failures.join('\n'))

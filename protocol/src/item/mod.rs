@@ -297,7 +297,10 @@ mod tests {
         }
 
         #[test]
-        fn arbitrary_bytes_are_no_item(kind in 0u16..6, bytes in vec(prop_oneof![Just(0u8), Just(1), any::<u8>()], 0..1500)) {
+        fn arbitrary_bytes_are_no_item(
+            kind in 0u16..6,
+            bytes in vec(prop_oneof![Just(0u8), Just(1), any::<u8>()], 0..1500),
+        ) {
             let bytes = [&kind.to_le_bytes()[..], &bytes].concat();
             if let Ok(item) = DataItem::decode(bytes) {
                 prop_assert!(item.verify().is_err());
@@ -311,7 +314,7 @@ mod tests {
         for builder in [builder, ItemBuilder::new()] {
             for wallet in &*WALLETS {
                 let item = builder.sign(wallet).unwrap();
-                // RSA items are long and slow to refuse: one change for each byte, else every bit alone and all of them.
+                // RSA items are long and slow to refuse: one bit of each byte; else every bit alone, and all.
                 let changes: &[u8] = match wallet.signature_type() {
                     SignatureType::Arweave => &[0x01],
                     _ => &[0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80, 0xff],

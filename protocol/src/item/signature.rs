@@ -410,7 +410,7 @@ mod tests {
         ["n", "d"].map(|name| BigUint::from_bytes_be(&decode_base64url(jwk[name].as_str().unwrap()).unwrap()))
     }
 
-    /// The encoded message of PSS (RFC 8017, 9.1.1) for a key of 4096 bits, with room for damage: `block` may change the
+    /// The encoded message of PSS (RFC 8017, 9.1.1) for a key of 4096 bits, with room for damage: `block` may change
     /// padding and salt before they are masked.
     fn encoded_message(salt: &[u8], block: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
         let message = Sha256::digest(HASH);
@@ -460,7 +460,7 @@ mod tests {
         for (case, message) in cases {
             assert_eq!(check(&wallet, &sign(&message)), Err(SignatureError::Wrong), "{case}");
         }
-        // The bit above the 4095 that carry the message must be zero. Some salts give a number that the key still takes.
+        // The bit above the 4095 that carry the message must be zero; some salts give a number that the key still takes.
         let tall = (0u8..).map(|salt| encoded_message(&[salt; 100], |_| ())).find_map(|mut message| {
             message[0] |= 0x80;
             (BigUint::from_bytes_be(&message) < modulus).then_some(message)
