@@ -156,7 +156,29 @@ fn write_long(bytes: &mut Vec<u8>, value: i64) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn tags_are_read_as_they_were_written(pairs in vec((any::<String>(), any::<String>()), 0..12)) {
+            let tags: Vec<Tag> = pairs.into_iter().map(|(name, value)| Tag::new(name, value)).collect();
+            let bytes = encode(&tags).unwrap();
+            prop_assert_eq!(decode(&bytes, tags.len() as u64).unwrap(), tags);
+        }
+
+        #[test]
+        fn arbitrary_bytes_do_no_harm(bytes in vec(prop_oneof![0u8..6, any::<u8>()], 0..200), declared in 0u64..4) {
+            if let Ok(tags) = decode(&bytes, declared) {
+                // Blocks and long spellings of lengths are allowed; the usual encoding is never longer.
+                let again = encode(&tags).unwrap();
+                prop_assert!(again.len() <= bytes.len());
+                prop_assert_eq!(decode(&again, declared).unwrap(), tags);
+            }
+        }
+    }
 
     #[test]
     fn the_example_of_the_format() {
@@ -192,7 +214,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_large_is_not_encoded() {
-        assert!(encode(&[Tag::new("a", "x".repeat(MAX_TAG_BYTES))]).is_err());
+    fn tags_are_taken_up_to_the_limit() {
+        // One byte of count, two of the name, two of the value's length, one of the end.
+        let largest = [Tag::new("a", "x".repeat(MAX_TAG_BYTES - 6))];
+        let bytes = encode(&largest).unwrap();
+        assert_eq!(bytes.len(), MAX_TAG_BYTES);
+        assert_eq!(decode(&bytes, 1).unwrap(), largest);
+        let larger = encode(&[Tag::new("a", "x".repeat(MAX_TAG_BYTES - 5))]);
+        assert_eq!(larger, Err(TagError::Oversize(MAX_TAG_BYTES + 1)));
+        assert_eq!(decode(&[0; MAX_TAG_BYTES + 1], 0), Err(TagError::Oversize(MAX_TAG_BYTES + 1)));
     }
 }

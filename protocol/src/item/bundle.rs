@@ -121,6 +121,32 @@ mod tests {
     }
 
     #[test]
+    fn bundles_are_followed_to_the_limit() {
+        let wallet = Wallet::ed25519_from_seed([1; 32]);
+        let nested = |depth: usize| {
+            (1..depth).fold(encode(&[item(b"a")]), |inner, _| {
+                let carrier =
+                    ItemBuilder::new().tag("Bundle-Format", "binary").tag("Bundle-Version", "2.0.0").data(inner);
+                encode(&[carrier.sign(&wallet).unwrap()])
+            })
+        };
+        assert_eq!(decode_nested(&nested(MAX_NESTING)).unwrap().len(), MAX_NESTING);
+        assert!(matches!(decode_nested(&nested(MAX_NESTING + 1)), Err(ItemError::Bundle("nested too deeply"))));
+    }
+
+    #[test]
+    fn counts_and_sizes_beyond_the_limits_are_refused_before_anything_is_read() {
+        assert!(matches!(decode(&number(MAX_BUNDLED_ITEMS + 1)), Err(ItemError::Bundle("too many items"))));
+        assert!(matches!(decode(&number(MAX_BUNDLED_ITEMS)), Err(ItemError::Bundle("its table is cut off"))));
+        assert!(matches!(decode(&[0xff; 32]), Err(ItemError::Bundle("too many items"))));
+        let entry = |size: [u8; 32]| [number(1), size, [0; 32]].concat();
+        for size in [number(MAX_ITEM_BYTES + 1), [0xff; 32]] {
+            assert!(matches!(decode(&entry(size)), Err(ItemError::Bundle("an item is too large"))));
+        }
+        assert!(matches!(decode(&entry(number(0))), Err(ItemError::CutOff(_))));
+    }
+
+    #[test]
     fn damage_is_refused() {
         let good = encode(&[item(b"a"), item(b"b")]);
         for end in 0..good.len() {

@@ -250,4 +250,115 @@ impl ItemBuilder {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use std::sync::LazyLock;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wallet::Wallet;
+
+    static WALLETS: LazyLock<[Wallet; 4]> = LazyLock::new(|| {
+        [
+            Wallet::from_jwk(include_str!("../../../tests/golden/rsa-wallet.json")).unwrap(),
+            Wallet::ed25519_from_seed([1; 32]),
+            Wallet::ethereum_from_secret([2; 32]).unwrap(),
+            Wallet::solana_from_seed([3; 32]),
+        ]
+    });
+
+    fn builders() -> impl Strategy<Value = ItemBuilder> {
+        let tags = vec((any::<String>(), any::<String>()), 0..8);
+        let data = vec(any::<u8>(), 0..300);
+        (any::<Option<[u8; 32]>>(), any::<Option<[u8; 32]>>(), tags, data).prop_map(|(target, anchor, tags, data)| {
+            let tags = tags.into_iter().map(|(name, value)| Tag::new(name, value)).collect();
+            ItemBuilder { target: target.map(Id::from), anchor, tags, data }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn items_of_every_kind_are_read_as_they_were_made(builder in builders()) {
+            for wallet in &*WALLETS {
+                let made = builder.sign(wallet).unwrap();
+                let read = DataItem::decode(made.bytes().clone()).unwrap().verify().unwrap();
+                prop_assert_eq!(&read, &made);
+                prop_assert_eq!(read.id(), Id::of_signature(read.signature()));
+                prop_assert_eq!(read.signature_type(), wallet.signature_type());
+                prop_assert_eq!(read.owner(), wallet.owner());
+                prop_assert_eq!(read.address(), wallet.address());
+                prop_assert_eq!(read.signer_text(), wallet.signer_text());
+                let (target, anchor) = (read.target(), read.anchor().copied());
+                let again = ItemBuilder { target, anchor, tags: read.tags().to_vec(), data: read.data().to_vec() };
+                prop_assert_eq!(&again, &builder);
+                prop_assert_eq!(VerifiedItem::from_own_store(&made.bytes()[..]).unwrap(), made);
+            }
+        }
+
+        #[test]
+        fn arbitrary_bytes_are_no_item(
+            kind in 0u16..6,
+            bytes in vec(prop_oneof![Just(0u8), Just(1), any::<u8>()], 0..1500),
+        ) {
+            let bytes = [&kind.to_le_bytes()[..], &bytes].concat();
+            if let Ok(item) = DataItem::decode(bytes) {
+                prop_assert!(item.verify().is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn every_changed_byte_is_noticed() {
+        let builder = ItemBuilder::new().target([7; 32].into()).anchor([8; 32]).tag("Action", "Eval").data(b"1 + 1");
+        for builder in [builder, ItemBuilder::new()] {
+            for wallet in &*WALLETS {
+                let item = builder.sign(wallet).unwrap();
+                // RSA items are long and slow to refuse: one bit of each byte; else every bit alone, and all.
+                let changes: &[u8] = match wallet.signature_type() {
+                    SignatureType::Arweave => &[0x01],
+                    _ => &[0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80, 0xff],
+                };
+                for place in 0..item.bytes().len() {
+                    for change in changes {
+                        let mut bytes = item.bytes().to_vec();
+                        bytes[place] ^= change;
+                        let read = DataItem::decode(bytes).and_then(DataItem::verify);
+                        assert!(read.is_err(), "{wallet:?}, byte {place} changed by {change}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn items_that_are_cut_off_or_go_on_are_refused() {
+        for wallet in &WALLETS[1..] {
+            let item = ItemBuilder::new().anchor([8; 32]).tag("Action", "Eval").data(b"data").sign(wallet).unwrap();
+            for end in 0..item.bytes().len() {
+                let read = DataItem::decode(&item.bytes()[..end]).and_then(DataItem::verify);
+                assert!(read.is_err(), "{wallet:?}, cut off at {end}");
+            }
+            let more = [&item.bytes()[..], &[0]].concat();
+            assert!(DataItem::decode(more).and_then(DataItem::verify).is_err());
+        }
+    }
+
+    #[test]
+    fn large_items_are_taken_up_to_the_limit() {
+        let wallet = &WALLETS[1];
+        let empty = ItemBuilder::new().sign(wallet).unwrap().bytes().len();
+        let largest = ItemBuilder::new().data(vec![0; MAX_ITEM_BYTES - empty]).sign(wallet).unwrap();
+        assert!(DataItem::decode(largest.bytes().clone()).unwrap().verify().is_ok());
+        let refused = ItemBuilder::new().data(vec![0; MAX_ITEM_BYTES - empty + 1]).sign(wallet);
+        assert!(matches!(refused, Err(ItemError::Oversize(bytes)) if bytes == MAX_ITEM_BYTES + 1));
+    }
+
+    #[test]
+    fn tags_are_found_by_name() {
+        let item = ItemBuilder::new().tag("A", "1").tag("a", "2").tag("A", "3").sign(&WALLETS[1]).unwrap();
+        assert_eq!(item.tag("A"), Some("1"));
+        assert_eq!(item.tag("b"), None);
+        assert_eq!(item.tag_values("A").collect::<Vec<_>>(), ["1", "3"]);
+    }
+}

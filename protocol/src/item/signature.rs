@@ -247,3 +247,258 @@ fn salt_length(owner: &[u8], signature: &[u8]) -> Option<u16> {
     }
     u16::try_from(block.len() - one - 1).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use sha2::Sha512;
+
+    use super::*;
+    use crate::id::decode_base64url;
+    use crate::wallet::{Signer, Wallet};
+
+    /// The deep hash that is signed here.
+    const HASH: [u8; 48] = [5; 48];
+    const RSA_WALLET: &str = include_str!("../../../tests/golden/rsa-wallet.json");
+
+    fn big_endian(number: &BigUint, length: usize) -> Vec<u8> {
+        let bytes = number.to_bytes_be();
+        [vec![0; length - bytes.len()], bytes].concat()
+    }
+
+    fn little_endian(number: &BigUint) -> [u8; 32] {
+        let mut bytes = number.to_bytes_le();
+        bytes.resize(32, 0);
+        bytes.try_into().unwrap()
+    }
+
+    fn check(wallet: &Wallet, signature: &[u8]) -> Result<(), SignatureError> {
+        verify(wallet.signature_type(), wallet.owner(), &HASH, signature)
+    }
+
+    #[test]
+    fn an_empty_signature_and_one_of_another_length_are_refused() {
+        let wallets = [
+            Wallet::from_jwk(RSA_WALLET).unwrap(),
+            Wallet::ed25519_from_seed([1; 32]),
+            Wallet::ethereum_from_secret([1; 32]).unwrap(),
+            Wallet::solana_from_seed([1; 32]),
+        ];
+        for wallet in wallets {
+            let good = wallet.sign(&HASH).unwrap();
+            assert_eq!(check(&wallet, &good), Ok(()));
+            assert!(check(&wallet, &vec![0; good.len()]).is_err(), "zeros, {wallet:?}");
+            assert!(check(&wallet, &vec![0xff; good.len()]).is_err(), "ones, {wallet:?}");
+            assert_eq!(check(&wallet, &good[1..]), Err(SignatureError::NotCanonical));
+            assert_eq!(check(&wallet, &[&good[..], &[0]].concat()), Err(SignatureError::NotCanonical));
+            let kind = wallet.signature_type();
+            assert_eq!(verify(kind, &wallet.owner()[1..], &HASH, &good), Err(SignatureError::Owner));
+            assert_eq!(verify(kind, wallet.owner(), &[6; 48], &good), Err(SignatureError::Wrong));
+        }
+    }
+
+    #[test]
+    fn ethereum_has_one_form() {
+        let wallet = Wallet::ethereum_from_secret([1; 32]).unwrap();
+        let order =
+            BigUint::parse_bytes(b"fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141", 16).unwrap();
+        let good = wallet.sign(&HASH).unwrap();
+        let (r, s, v) = (&good[..32], &good[32..64], good[64]);
+        let other_v = 27 + 28 - v;
+        let high = big_endian(&(&order - BigUint::from_bytes_be(s)), 32);
+        let order = big_endian(&order, 32);
+        for v in 0..=255 {
+            let expected = if v == good[64] {
+                Ok(())
+            } else if v == other_v {
+                Err(SignatureError::Wrong)
+            } else {
+                Err(SignatureError::NotCanonical)
+            };
+            assert_eq!(check(&wallet, &[r, s, &[v]].concat()), expected, "v = {v}");
+        }
+        for v in [v, other_v] {
+            for (case, r, s) in [
+                ("high s", r, &high[..]),
+                ("s of zero", r, &[0; 32]),
+                ("r of zero", &[0; 32], s),
+                ("s of the group's order", r, &order),
+                ("r of the group's order", &order, s),
+            ] {
+                assert_eq!(
+                    check(&wallet, &[r, s, &[v]].concat()),
+                    Err(SignatureError::NotCanonical),
+                    "{case}, v = {v}"
+                );
+            }
+        }
+        // The same key with the other spellings of its first byte: compressed, hybrid.
+        for first in [0, 2, 3, 5, 6, 7] {
+            let owner = [&[first], &wallet.owner()[1..]].concat();
+            assert_eq!(verify(SignatureType::Ethereum, &owner, &HASH, &good), Err(SignatureError::Owner));
+        }
+        let off_curve = [&wallet.owner()[..64], &[wallet.owner()[64] ^ 1]].concat();
+        assert_eq!(verify(SignatureType::Ethereum, &off_curve, &HASH, &good), Err(SignatureError::Owner));
+    }
+
+    /// The secret scalar of a seed (RFC 8032, 5.1.5).
+    fn scalar(seed: [u8; 32]) -> BigUint {
+        let mut bytes = Sha512::digest(seed)[..32].to_vec();
+        bytes[0] &= 0xf8;
+        bytes[31] = bytes[31] & 0x7f | 0x40;
+        BigUint::from_bytes_le(&bytes)
+    }
+
+    #[test]
+    fn ed25519_has_one_form() {
+        let order = BigUint::from_bytes_le(&GROUP_ORDER);
+        for wallet in [Wallet::ed25519_from_seed([1; 32]), Wallet::solana_from_seed([1; 32])] {
+            let good = wallet.sign(&HASH).unwrap();
+            let (commitment, s) = good.split_at(32);
+            let s = BigUint::from_bytes_le(s);
+            // The multiples of the order that still fit into 32 bytes.
+            for times in 1u8..15 {
+                let s = little_endian(&(&s + &order * times));
+                assert_eq!(check(&wallet, &[commitment, &s].concat()), Err(SignatureError::NotCanonical), "{times}");
+            }
+            let negative = little_endian(&(&order - s));
+            assert_eq!(check(&wallet, &[commitment, &negative].concat()), Err(SignatureError::Wrong));
+            assert_eq!(check(&wallet, &[commitment, &GROUP_ORDER].concat()), Err(SignatureError::NotCanonical));
+        }
+    }
+
+    #[test]
+    fn keys_of_small_order_sign_everything_and_are_refused() {
+        // With the neutral point as key, commitment s·B and s verify for all content.
+        let neutral: [u8; 32] = SMALL_ORDER[1];
+        let s = little_endian(&(scalar([3; 32]) % BigUint::from_bytes_le(&GROUP_ORDER)));
+        let signature = [Wallet::ed25519_from_seed([3; 32]).owner(), &s].concat();
+        UnparsedPublicKey::new(&ED25519, neutral)
+            .verify(&HASH, &signature)
+            .expect("so the library alone is not enough");
+        for small in SMALL_ORDER {
+            for sign in [0, 0x80] {
+                let mut owner = small;
+                owner[31] |= sign;
+                for kind in [SignatureType::Ed25519, SignatureType::Solana] {
+                    assert_eq!(verify(kind, &owner, &HASH, &signature), Err(SignatureError::Owner), "{owner:?}");
+                }
+            }
+        }
+        // Numbers beyond the field's prime are second spellings of small ones.
+        for last in 0xed..=0xff {
+            let mut owner = FIELD_PRIME;
+            owner[0] = last;
+            assert_eq!(verify(SignatureType::Ed25519, &owner, &HASH, &signature), Err(SignatureError::Owner));
+        }
+    }
+
+    #[test]
+    fn commitments_of_small_order_are_refused() {
+        // Whoever has the key can sign with the commitment 0·B: s is then the hash times the secret.
+        let wallet = Wallet::ed25519_from_seed([1; 32]);
+        let neutral = SMALL_ORDER[1];
+        let challenge = Sha512::new().chain_update(neutral).chain_update(wallet.owner()).chain_update(HASH).finalize();
+        let s = BigUint::from_bytes_le(&challenge) * scalar([1; 32]) % BigUint::from_bytes_le(&GROUP_ORDER);
+        let signature = [neutral, little_endian(&s)].concat();
+        UnparsedPublicKey::new(&ED25519, wallet.owner()).verify(&HASH, &signature).expect("valid but for our rule");
+        assert_eq!(check(&wallet, &signature), Err(SignatureError::NotCanonical));
+    }
+
+    /// Modulus and private exponent of the test wallet.
+    fn rsa_numbers() -> [BigUint; 2] {
+        let jwk: serde_json::Value = serde_json::from_str(RSA_WALLET).unwrap();
+        ["n", "d"].map(|name| BigUint::from_bytes_be(&decode_base64url(jwk[name].as_str().unwrap()).unwrap()))
+    }
+
+    /// The encoded message of PSS (RFC 8017, 9.1.1) for a key of 4096 bits, with room for damage: `block` may change
+    /// padding and salt before they are masked.
+    fn encoded_message(salt: &[u8], block: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+        let message = Sha256::digest(HASH);
+        let hash = Sha256::new().chain_update([0; 8]).chain_update(message).chain_update(salt).finalize();
+        let mut masked = [vec![0; 478 - salt.len()], vec![1], salt.to_vec()].concat();
+        block(&mut masked);
+        for (count, part) in masked.chunks_mut(32).enumerate() {
+            let mask = Sha256::new().chain_update(hash).chain_update((count as u32).to_be_bytes()).finalize();
+            part.iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
+        }
+        masked[0] &= 0x7f;
+        [&masked[..], &hash, &[0xbc]].concat()
+    }
+
+    #[test]
+    fn rsa_takes_any_salt_and_no_other_padding() {
+        let wallet = Wallet::from_jwk(RSA_WALLET).unwrap();
+        let [modulus, secret] = rsa_numbers();
+        let sign = |message: &[u8]| {
+            let message = BigUint::from_bytes_be(message);
+            assert!(message < modulus);
+            big_endian(&message.modpow(&secret, &modulus), 512)
+        };
+        for length in [0, 1, 31, 32, 33, 100, 477, 478] {
+            let signature = sign(&encoded_message(&vec![7; length], |_| ()));
+            assert_eq!(check(&wallet, &signature), Ok(()), "salt of {length} bytes");
+            assert_eq!(salt_length(wallet.owner(), &signature), Some(length as u16));
+        }
+        let salt = [7; 100];
+        let good = encoded_message(&salt, |_| ());
+        let changed = |place: usize, change: u8| {
+            let mut message = good.clone();
+            message[place] ^= change;
+            message
+        };
+        let cases = [
+            ("another salt than was hashed", encoded_message(&salt, |block| block[478] ^= 1)),
+            ("a shorter salt than was hashed", encoded_message(&salt, |block| (block[378], block[379]) = (0, 1))),
+            ("a longer salt than was hashed", encoded_message(&salt, |block| (block[377], block[378]) = (1, 1))),
+            ("a one twice", encoded_message(&salt, |block| block[10] = 1)),
+            ("padding that is not zero", encoded_message(&salt, |block| block[10] = 2)),
+            ("no one", encoded_message(&salt, |block| block.fill(0))),
+            ("another number in place of the one", encoded_message(&salt, |block| block[378] = 3)),
+            ("another hash", changed(500, 1)),
+            ("another trailer", changed(511, 0xbc ^ 0xcc)),
+        ];
+        for (case, message) in cases {
+            assert_eq!(check(&wallet, &sign(&message)), Err(SignatureError::Wrong), "{case}");
+        }
+        // The bit above the 4095 that carry the message must be zero; some salts give a number that the key still takes.
+        let tall = (0u8..).map(|salt| encoded_message(&[salt; 100], |_| ())).find_map(|mut message| {
+            message[0] |= 0x80;
+            (BigUint::from_bytes_be(&message) < modulus).then_some(message)
+        });
+        assert_eq!(check(&wallet, &sign(&tall.unwrap())), Err(SignatureError::Wrong));
+    }
+
+    #[test]
+    fn rsa_has_one_form() {
+        let wallet = Wallet::from_jwk(RSA_WALLET).unwrap();
+        let [modulus, _] = rsa_numbers();
+        let limit = BigUint::from(1u8) << 4096;
+        // Every second or so signature leaves room to add the modulus within 512 bytes.
+        let signatures = std::iter::repeat_with(|| BigUint::from_bytes_be(&wallet.sign(&HASH).unwrap()));
+        let good = signatures.take(100).find(|signature| signature + &modulus < limit).unwrap();
+        assert_eq!(check(&wallet, &big_endian(&good, 512)), Ok(()));
+        let twin = big_endian(&(&good + &modulus), 512);
+        assert_eq!(check(&wallet, &twin), Err(SignatureError::NotCanonical), "s + n");
+        assert_eq!(check(&wallet, wallet.owner()), Err(SignatureError::NotCanonical), "n");
+        for (case, number) in [("n - s", &modulus - &good), ("1", 1u8.into()), ("n - 1", &modulus - 1u8)] {
+            assert_eq!(check(&wallet, &big_endian(&number, 512)), Err(SignatureError::Wrong), "{case}");
+        }
+        let mut even = wallet.owner().to_vec();
+        even[511] ^= 1;
+        let mut short = wallet.owner().to_vec();
+        short[0] &= 0x7f;
+        for owner in [even, short, vec![0; 512]] {
+            let kind = SignatureType::Arweave;
+            assert_eq!(verify(kind, &owner, &HASH, &big_endian(&good, 512)), Err(SignatureError::Owner));
+        }
+    }
+
+    #[test]
+    fn ethereum_addresses_have_their_capitals() {
+        // The examples of EIP-55 are addresses without keys; this key is the one of ones.
+        let wallet = Wallet::ethereum_from_secret([1; 32]).unwrap();
+        let address = ethereum_address(wallet.owner());
+        assert_eq!(address.as_deref(), Some("0x1a642f0E3c3aF545E7AcBD38b07251B3990914F1"));
+        assert_eq!(ethereum_address(&wallet.owner()[1..]), None);
+    }
+}

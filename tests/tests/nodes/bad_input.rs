@@ -27,10 +27,8 @@ async fn over_http() {
     let message = user.eval(&target, "1").bytes().to_vec();
     let mut forged = message.clone();
     *forged.last_mut().unwrap() ^= 1;
-    let stranger = ItemBuilder::new()
-        .tag("Type", "Process")
-        .tag("Module", target.clone())
-        .tag("Scheduler", target.clone());
+    let stranger =
+        ItemBuilder::new().tag("Type", "Process").tag("Module", target.clone()).tag("Scheduler", target.clone());
     let stranger = user.sign(stranger).bytes().to_vec();
     let upload = user.sign(ItemBuilder::new().tag("Type", "Upload")).bytes().to_vec();
     let cases: Vec<(&str, Vec<u8>, u16, &str)> = vec![
@@ -105,7 +103,8 @@ fn a_node_that_can_not_start_says_why() {
     let other = tempfile::tempdir().unwrap();
     let elsewhere = other.path().join("data").display().to_string();
     let quiet = ["--role", "none", "--listen", "/ip4/127.0.0.1/tcp/0"];
-    let with = |more: &[&str]| [&["start"], &quiet[..], more].concat().iter().map(|s| s.to_string()).collect::<Vec<_>>();
+    let with =
+        |more: &[&str]| [&["start"], &quiet[..], more].concat().iter().map(|s| s.to_string()).collect::<Vec<_>>();
     let said = |arguments: Vec<String>, expected: &str| {
         refused(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), expected, 1);
     };

@@ -110,9 +110,7 @@ async fn acknowledged_slots_survive_kill_9_of_the_scheduler() {
         assert_eq!(*next, expected.to_string(), "the chain links");
     }
     // The follower has the same log, entry by entry.
-    wait_for_async("the messenger's log is equal", async || {
-        (log(&messenger, &process).await == slots).then_some(())
-    })
-    .await;
+    wait_for_async("the messenger's log is equal", async || (log(&messenger, &process).await == slots).then_some(()))
+        .await;
     println!("{} messages acknowledged over {KILLS} kills, {} slots", acknowledged.len(), slots.len());
 }

@@ -69,7 +69,8 @@ async fn five_nodes_with_a_role_each_act_as_one() {
     let slots = log["edges"].as_array().unwrap().len() as u64;
     assert!(slots > 5);
     for slot in 0..slots {
-        let chains = [chain(&late, &neo, slot).await, chain(&compute[0], &neo, slot).await, chain(&gateway, &neo, slot).await];
+        let chains =
+            [chain(&late, &neo, slot).await, chain(&compute[0], &neo, slot).await, chain(&gateway, &neo, slot).await];
         assert!(chains.iter().all(|chain| *chain == chains[0]), "slot {slot}: {chains:?}");
     }
 }

@@ -68,10 +68,8 @@ async fn a_partition_heals() {
         node.world().net().block(&alone).await;
         one.world().net().block(&node.world().net().peer_id()).await;
     }
-    wait_for_async("the network is cut", async || {
-        one.world().net().directory().connected().is_empty().then_some(())
-    })
-    .await;
+    wait_for_async("the network is cut", async || one.world().net().directory().connected().is_empty().then_some(()))
+        .await;
     for _ in 0..5 {
         let item = user.eval(&process.to_string(), "x = (x or 0) + 1");
         assert_eq!(post(&one, item.bytes().to_vec()).await, 202, "its own side goes on");
