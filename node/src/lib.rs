@@ -1,1 +1,3 @@
-//! Stub
+//! The world around `ao-protocol`'s rules.
+
+pub mod vm;

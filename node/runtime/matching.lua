@@ -1,0 +1,38 @@
+-- Whether a message fits a pattern.
+local matching = {}
+
+-- Whether one value fits a pattern: "_" anything; a function decides itself; a text with any of ^$()%.[]*+? is a Lua
+-- pattern on the value in lower case, any other text is equal ignoring case; of a list one must fit.
+function matching.matchesPattern(pattern, value, msg)
+  if not pattern or value == nil then return false end
+  if pattern == "_" then return true end
+  local kind = type(pattern)
+  if kind == "function" then return pattern(value, msg) and true or false end
+  if kind == "string" then
+    local text = tostring(value):lower()
+    if pattern:find("[%^%$%(%)%%%.%[%]%*%+%?]") then return text:find(pattern) ~= nil end
+    return text == pattern:lower()
+  end
+  if kind == "table" then
+    for _, alternative in pairs(pattern) do
+      if matching.matchesPattern(alternative, value, msg) then return true end
+    end
+    return false
+  end
+  return pattern == value
+end
+
+-- Whether a message fits: a function decides itself, of a table every field must fit the message's field of that
+-- name, a text is the message's Action.
+function matching.matchesSpec(msg, spec)
+  if type(spec) == "function" then return spec(msg) end
+  if type(spec) == "table" then
+    for key, pattern in pairs(spec) do
+      if not matching.matchesPattern(pattern, msg[key], msg) then return false end
+    end
+    return true
+  end
+  return type(spec) == "string" and msg.Action == spec
+end
+
+return matching

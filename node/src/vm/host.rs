@@ -1,0 +1,196 @@
+//! What one interpreter may use and what its library needs to know: memory, instructions, the time of the message.
+//!
+//! The interpreter allocates through [`allocate`], which counts every byte, so both limits strike at the same place
+//! on every machine with the same history. A limit that was hit stays hit until the evaluation ends: functions that
+//! catch errors ([`super::protected`]) look at [`Host::stop`] and raise again.
+//!
+//! No function here or beside it that calls the interpreter may hold a value with a destructor across a call that
+//! can raise an error: errors leave by `longjmp`, which runs no destructors.
+
+use std::ffi::{CStr, c_int, c_void};
+
+use mlua::ffi::{self, lua_State};
+
+use super::random::Random;
+
+/// The count hook looks at the budget every so many instructions; what a coroutine runs beyond its last look is
+/// covered by charging this much for each resume.
+pub(super) const HOOK_INTERVAL: c_int = 1000;
+/// Bytes allocated that cost as much as one instruction.
+const BYTES_PER_INSTRUCTION: u64 = 16;
+
+/// A limit that ends the evaluation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// The instruction budget is used up.
+    Instructions,
+    /// An allocation did not fit the memory limit.
+    Memory,
+}
+
+/// Shared between an interpreter's callbacks; found again through the allocator's context.
+pub(super) struct Host {
+    memory_used: usize,
+    memory_limit: usize,
+    /// An allocation was refused and the interpreter is collecting garbage before it tries once more.
+    refused: bool,
+    instructions: u64,
+    bytes: u64,
+    budget: u64,
+    pub(super) stop: Option<Stop>,
+    /// Milliseconds since 1970, from the message that is being evaluated.
+    pub(super) timestamp_ms: i64,
+    pub(super) random: Random,
+}
+
+impl Host {
+    /// A host whose interpreter may hold this many bytes.
+    pub(super) fn new(memory_limit: u64) -> Host {
+        Host {
+            memory_used: 0,
+            memory_limit: usize::try_from(memory_limit).unwrap_or(usize::MAX),
+            refused: false,
+            instructions: 0,
+            bytes: 0,
+            budget: u64::MAX,
+            stop: None,
+            timestamp_ms: 0,
+            random: Random::seeded(0),
+        }
+    }
+
+    /// The host of an interpreter.
+    ///
+    /// # Safety
+    /// `l` was made with [`allocate`] and a pointer to a living `Host`. The reference must not be kept across a call
+    /// that may run Lua.
+    pub(super) unsafe fn of<'a>(l: *mut lua_State) -> &'a mut Host {
+        let mut context: *mut c_void = std::ptr::null_mut();
+        unsafe {
+            ffi::lua_getallocf(l, &mut context);
+            &mut *context.cast::<Host>()
+        }
+    }
+
+    /// Starts an evaluation that may charge `budget` instructions.
+    pub(super) fn begin(&mut self, budget: u64, timestamp_ms: i64) {
+        self.budget = budget;
+        self.instructions = HOOK_INTERVAL as u64;
+        self.bytes = 0;
+        self.stop = None;
+        self.refused = false;
+        self.timestamp_ms = timestamp_ms;
+    }
+
+    /// Ends it: what the host itself does afterwards is not bounded.
+    pub(super) fn end(&mut self) {
+        self.budget = u64::MAX;
+    }
+
+    /// Instructions charged in this evaluation so far.
+    pub(super) fn used(&self) -> u64 {
+        self.instructions.saturating_add(self.bytes / BYTES_PER_INSTRUCTION)
+    }
+
+    /// Charges instructions; false when the budget is used up.
+    #[must_use]
+    pub(super) fn charge(&mut self, instructions: u64) -> bool {
+        self.instructions = self.instructions.saturating_add(instructions);
+        if self.used() > self.budget {
+            self.stop.get_or_insert(Stop::Instructions);
+        }
+        self.stop.is_none()
+    }
+
+    /// Whether the interpreter may take more bytes. Only what it gets is charged.
+    fn allows(&mut self, growth: usize) -> bool {
+        let fits = self.memory_used.checked_add(growth).is_some_and(|total| total <= self.memory_limit);
+        if !fits {
+            // The first refusal makes the interpreter collect its garbage and ask again; the second is final.
+            if self.refused {
+                self.stop.get_or_insert(Stop::Memory);
+            }
+            self.refused = true;
+            return false;
+        }
+        self.refused = false;
+        let bytes = self.bytes.saturating_add(growth as u64);
+        if self.instructions.saturating_add(bytes / BYTES_PER_INSTRUCTION) > self.budget {
+            self.stop.get_or_insert(Stop::Instructions);
+            return false;
+        }
+        self.bytes = bytes;
+        true
+    }
+}
+
+/// The interpreter's allocator.
+///
+/// # Safety
+/// To be called by the interpreter only, with a `Host` as context.
+pub(super) unsafe extern "C" fn allocate(
+    context: *mut c_void,
+    block: *mut c_void,
+    old_size: usize,
+    new_size: usize,
+) -> *mut c_void {
+    let host = unsafe { &mut *context.cast::<Host>() };
+    // For a new block the interpreter passes the kind of object in place of a size.
+    let old_size = if block.is_null() { 0 } else { old_size };
+    if new_size == 0 {
+        host.memory_used -= old_size;
+        unsafe { libc::free(block) };
+        return std::ptr::null_mut();
+    }
+    if new_size > old_size && !host.allows(new_size - old_size) {
+        return std::ptr::null_mut();
+    }
+    let moved = unsafe { libc::realloc(block, new_size) };
+    if moved.is_null() {
+        // The machine is out of memory, which is no property of the process: nothing may be concluded from it.
+        std::process::abort();
+    }
+    host.memory_used = host.memory_used - old_size + new_size;
+    moved
+}
+
+/// The count hook.
+///
+/// # Safety
+/// To be called by the interpreter only.
+pub(super) unsafe extern "C-unwind" fn count(l: *mut lua_State, _: *mut ffi::lua_Debug) {
+    unsafe { charge(l, HOOK_INTERVAL as u64) }
+}
+
+/// Charges instructions and raises an error when the budget is used up.
+///
+/// # Safety
+/// `l` is an interpreter of ours, in a protected call; the caller holds nothing that has a destructor.
+pub(super) unsafe fn charge(l: *mut lua_State, instructions: u64) {
+    unsafe {
+        if !Host::of(l).charge(instructions) {
+            raise(l, c"compute limit exceeded");
+        }
+    }
+}
+
+/// Charges a size that a script chose; negative ones count as nothing.
+///
+/// # Safety
+/// As for [`charge`].
+pub(super) unsafe fn charge_items(l: *mut lua_State, items: i64, instructions_each: u64) {
+    unsafe { charge(l, u64::try_from(items).unwrap_or(0).saturating_mul(instructions_each)) }
+}
+
+/// Raises an error with the position of the caller.
+///
+/// # Safety
+/// As for [`charge`].
+pub(super) unsafe fn raise(l: *mut lua_State, text: &CStr) -> ! {
+    unsafe {
+        ffi::luaL_where(l, 1);
+        ffi::lua_pushstring(l, text.as_ptr());
+        ffi::lua_concat(l, 2);
+        ffi::lua_error(l)
+    }
+}

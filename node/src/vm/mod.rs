@@ -1,0 +1,103 @@
+//! The Lua VM: processes of ao, each in an operating system process of its own.
+//!
+//! ```text
+//!  node ── Worker ──┬─ life (a pipe) ──▶ keeper       waits for the others; kills them when the pipe ends
+//!                   │                      └─ host    one Lua interpreter, evaluates messages
+//!                   └─ requests (a socket) ───┘ ├─ twin   paused copy from before the batch, takes over on an error
+//!                                               └─ dry    copy that evaluates once and is forgotten
+//! ```
+//!
+//! A [`Worker`] runs the node's own executable in worker mode ([`run_worker`]), so a process that crashes, hangs or
+//! exhausts its memory takes nothing else with it. Inside, everything is single-threaded, which is what makes
+//! `fork` sound: the state before a batch is a paused copy of the whole process, whatever it holds.
+//!
+//! - [`interpreter`]: one Lua state; [`host`]: its limits; [`sandbox`]: its library, with [`order`] (`pairs`,
+//!   `next`), [`sort`], [`text`] (`tostring`), [`math`], [`random`], [`list`], [`protected`] (`pcall`, coroutines).
+//! - [`values`], [`canonical`]: messages into Lua, results out of it.
+//! - [`host_process`], [`keeper`], [`confine`], [`frame`]: the worker from inside; [`worker`]: from the node.
+//! - [`runtime`]: our aos-compatible process runtime, a module like any other.
+//!
+//! What an evaluation gives depends on the module, the messages before it, and nothing else: no clock, no
+//! addresses, no processor. Three gaps are known. Pattern functions (`string.find` and its kin) can take time that is
+//! exponential in the length of the pattern without using up the instruction budget, and comparing or passing on
+//! very large values is cheaper than it takes; the wall clock then ends the worker ([`VmError::Overrun`]) and
+//! nothing is concluded. The concatenation of a not-a-number writes it with the processor's sign. `#t` of a table
+//! with holes depends on the table's history, which is the same for all who replayed the same messages.
+
+mod canonical;
+mod confine;
+mod frame;
+mod host;
+mod host_process;
+mod interpreter;
+mod keeper;
+mod list;
+mod math;
+mod order;
+mod protected;
+mod random;
+pub mod runtime;
+mod sandbox;
+mod self_test;
+mod sort;
+mod text;
+mod values;
+mod worker;
+
+use thiserror::Error;
+
+pub use ao_protocol::message::{Env, Message, Unit};
+pub use ao_protocol::module::Limits;
+pub use ao_protocol::outcome::{OutboxEntry, Outcome};
+pub use keeper::{WORKER_ARGUMENT, run_worker};
+pub use self_test::self_test;
+pub use worker::{Launcher, Worker};
+
+/// Everything a process is made from: fixed for its life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// The module's Lua text, which defines `handle(msg, env)`.
+    pub source: String,
+    /// The second argument of `handle`.
+    pub env: Env,
+    /// What an evaluation may use.
+    pub limits: Limits,
+}
+
+/// Why there is no outcome. None of these says anything about the process: they are this machine's troubles, and
+/// another node, or this one later, may evaluate the same messages.
+#[derive(Debug, Error)]
+pub enum VmError {
+    /// The worker could not be started.
+    #[error("the worker process can't be started: {0}")]
+    Start(std::io::Error),
+    /// The worker ended on its own.
+    #[error("the worker process ended ({status}){diagnostics}; start another one")]
+    Crashed {
+        /// How it ended.
+        status: String,
+        /// The end of what it wrote to its standard error, after a colon, or nothing.
+        diagnostics: String,
+    },
+    /// The evaluation took longer than the wall clock allows; the worker was killed.
+    #[error("no answer within {seconds} s; the worker process was killed: try fewer messages or a longer limit")]
+    Overrun {
+        /// The limit.
+        seconds: u64,
+    },
+    /// The worker can't do what it was asked to, and lives on.
+    #[error("the worker process refused: {0}")]
+    Refused(String),
+    /// The worker is gone since an earlier error or an interrupted call.
+    #[error("this worker is gone; start another one")]
+    Gone,
+    /// A message exceeds what fits a frame.
+    #[error("{bytes} bytes do not fit a frame of {} bytes", frame::MAX_FRAME_BYTES)]
+    Oversize {
+        /// Its size.
+        bytes: usize,
+    },
+    /// The build or the machine computes differently from others.
+    #[error("this build does not compute what others do: {0}; it can't be a compute unit")]
+    SelfTest(String),
+}

@@ -1,0 +1,195 @@
+//! The globals that a module finds: Lua 5.3's library less what reaches outside or differs between machines, and our
+//! own versions of some functions.
+//!
+//! Absent: `io`, `dofile`, `loadfile`, `string.dump`, the native `package`, `debug` but for `traceback`, and of `os`
+//! everything but time as the message gives it. `load` takes text only. `collectgarbage` does nothing. Finalizers and
+//! weak tables do not exist: when they act depends on the garbage collector.
+
+use std::ffi::{CStr, c_int};
+
+use mlua::ffi::{self, lua_CFunction, lua_State};
+
+use super::host::{Host, raise};
+use super::{list, math, order, protected, sort, text};
+
+/// The part of the library that is written in Lua.
+const PRELUDE: &str = include_str!("prelude.lua");
+
+/// Fills the globals of a fresh interpreter. To be called as a C function, in a protected call.
+pub(super) unsafe extern "C-unwind" fn open(l: *mut lua_State) -> c_int {
+    unsafe {
+        ffi::luaL_checkstack(l, 20, std::ptr::null());
+        let libraries: [(&CStr, lua_CFunction); 6] = [
+            (c"_G", ffi::luaopen_base),
+            (c"coroutine", ffi::luaopen_coroutine),
+            (c"math", ffi::luaopen_math),
+            (c"string", ffi::luaopen_string),
+            (c"table", ffi::luaopen_table),
+            (c"utf8", ffi::luaopen_utf8),
+        ];
+        for (name, opener) in libraries {
+            ffi::luaL_requiref(l, name.as_ptr(), opener, 1);
+            ffi::lua_pop(l, 1);
+        }
+        // Error texts look up function names here, in native order: without it they do not.
+        ffi::lua_newtable(l);
+        ffi::lua_setfield(l, ffi::LUA_REGISTRYINDEX, ffi::LUA_LOADED_TABLE);
+
+        ffi::lua_pushglobaltable(l);
+        remove(l, &[c"dofile", c"loadfile"]);
+        set_functions(
+            l,
+            &[
+                (c"collectgarbage", collectgarbage),
+                (c"load", protected::load),
+                (c"next", order::next),
+                (c"pairs", order::pairs),
+                (c"pcall", protected::pcall),
+                (c"print", print),
+                (c"setmetatable", setmetatable),
+                (c"tostring", text::tostring),
+                (c"xpcall", protected::xpcall),
+            ],
+        );
+        in_library(l, c"coroutine", &[(c"resume", protected::resume), (c"wrap", protected::wrap)]);
+        in_library(l, c"math", &math::FUNCTIONS);
+        in_library(l, c"table", &[(c"insert", list::insert), (c"remove", list::remove), (c"sort", sort::sort)]);
+        for (name, first, last) in [(c"concat", 3, 4), (c"move", 2, 3), (c"unpack", 2, 3)] {
+            wrap(l, c"table", name, list::charged_by_range, &[first, last]);
+        }
+        ffi::lua_getfield(l, -1, c"string".as_ptr());
+        remove(l, &[c"dump"]);
+        ffi::lua_pop(l, 1);
+        wrap(l, c"string", c"format", text::format, &[]);
+        wrap(l, c"string", c"rep", list::rep, &[]);
+        for name in [
+            c"byte", c"char", c"find", c"gmatch", c"gsub", c"lower", c"match", c"pack", c"packsize", c"reverse", c"unpack",
+            c"upper",
+        ] {
+            wrap(l, c"string", name, list::charged_by_text, &[]);
+        }
+        for name in [c"codepoint", c"codes", c"len", c"offset"] {
+            wrap(l, c"utf8", name, list::charged_by_text, &[]);
+        }
+        ffi::lua_newtable(l);
+        set_functions(l, &[(c"traceback", text::traceback)]);
+        ffi::lua_setfield(l, -2, c"debug".as_ptr());
+        ffi::lua_pop(l, 1);
+
+        disarm(l, "__gc");
+        disarm(l, "__mode");
+        run_prelude(l);
+        0
+    }
+}
+
+unsafe fn remove(l: *mut lua_State, names: &[&CStr]) {
+    unsafe {
+        for name in names {
+            ffi::lua_pushnil(l);
+            ffi::lua_setfield(l, -2, name.as_ptr());
+        }
+    }
+}
+
+unsafe fn set_functions(l: *mut lua_State, functions: &[(&CStr, lua_CFunction)]) {
+    unsafe {
+        for (name, function) in functions {
+            ffi::lua_pushcfunction(l, *function);
+            ffi::lua_setfield(l, -2, name.as_ptr());
+        }
+    }
+}
+
+unsafe fn in_library(l: *mut lua_State, library: &CStr, functions: &[(&CStr, lua_CFunction)]) {
+    unsafe {
+        ffi::lua_getfield(l, -1, library.as_ptr());
+        set_functions(l, functions);
+        ffi::lua_pop(l, 1);
+    }
+}
+
+/// Replaces a library function by a wrapper that has it and some numbers as upvalues.
+unsafe fn wrap(l: *mut lua_State, library: &CStr, name: &CStr, wrapper: lua_CFunction, numbers: &[i64]) {
+    unsafe {
+        ffi::lua_getfield(l, -1, library.as_ptr());
+        ffi::lua_getfield(l, -1, name.as_ptr());
+        for number in numbers {
+            ffi::lua_pushinteger(l, *number);
+        }
+        ffi::lua_pushcclosure(l, wrapper, 1 + numbers.len() as c_int);
+        ffi::lua_setfield(l, -2, name.as_ptr());
+        ffi::lua_pop(l, 1);
+    }
+}
+
+/// Makes a metamethod unreachable. The interpreter knows it by the identity of one interned string, which lives as
+/// long as the interpreter: with other text inside no script can name it any more, whether it sets the field before
+/// or after `setmetatable`.
+unsafe fn disarm(l: *mut lua_State, name: &str) {
+    unsafe {
+        ffi::lua_pushlstring(l, name.as_ptr().cast(), name.len());
+        let interned = ffi::lua_tolstring(l, -1, std::ptr::null_mut()).cast_mut();
+        interned.write(0);
+        ffi::lua_pop(l, 1);
+    }
+}
+
+unsafe fn run_prelude(l: *mut lua_State) {
+    unsafe {
+        let (text, length) = (PRELUDE.as_ptr().cast(), PRELUDE.len());
+        if ffi::luaL_loadbufferx(l, text, length, c"=prelude".as_ptr(), c"t".as_ptr()) != ffi::LUA_OK {
+            ffi::lua_error(l);
+        }
+        ffi::lua_pushcfunction(l, timestamp);
+        ffi::lua_call(l, 1, 0);
+    }
+}
+
+/// `print(...)`: there is nowhere to print to. A runtime that keeps what is printed defines its own.
+unsafe extern "C-unwind" fn print(_: *mut lua_State) -> c_int {
+    0
+}
+
+/// `collectgarbage(...)`: memory use and collections do not show.
+unsafe extern "C-unwind" fn collectgarbage(l: *mut lua_State) -> c_int {
+    unsafe {
+        ffi::lua_pushinteger(l, 0);
+        1
+    }
+}
+
+/// Gives the prelude the time of the message, in milliseconds.
+unsafe extern "C-unwind" fn timestamp(l: *mut lua_State) -> c_int {
+    unsafe {
+        let now = Host::of(l).timestamp_ms;
+        ffi::lua_pushinteger(l, now);
+        1
+    }
+}
+
+/// `setmetatable(t, metatable)`: refuses finalizers and weak tables, which would silently do nothing.
+unsafe extern "C-unwind" fn setmetatable(l: *mut lua_State) -> c_int {
+    unsafe {
+        ffi::luaL_checktype(l, 1, ffi::LUA_TTABLE);
+        if ffi::lua_type(l, 2) != ffi::LUA_TNIL {
+            ffi::luaL_checktype(l, 2, ffi::LUA_TTABLE);
+        }
+        ffi::lua_settop(l, 2);
+        if ffi::luaL_getmetafield(l, 1, c"__metatable".as_ptr()) != ffi::LUA_TNIL {
+            raise(l, c"cannot change a protected metatable");
+        }
+        if ffi::lua_type(l, 2) == ffi::LUA_TTABLE {
+            for name in [c"__gc", c"__mode"] {
+                ffi::lua_pushstring(l, name.as_ptr());
+                ffi::lua_rawget(l, 2);
+                if ffi::lua_type(l, -1) != ffi::LUA_TNIL {
+                    raise(l, c"metatables with __gc or __mode are not supported: results would depend on the collector");
+                }
+                ffi::lua_pop(l, 1);
+            }
+        }
+        ffi::lua_setmetatable(l, 1);
+        1
+    }
+}

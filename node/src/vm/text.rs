@@ -1,0 +1,121 @@
+//! `tostring`, `string.format` and `debug.traceback` without addresses: a table is shown as `table`. Not-a-number is
+//! shown as `nan`, whatever sign the processor gave it.
+
+use std::ffi::c_int;
+
+use mlua::ffi::{self, lua_State};
+
+use super::host::raise;
+
+/// The level at which a traceback starts: who called it.
+const CALLER: c_int = 1;
+
+/// Pushes the text of the value at `index`.
+///
+/// # Safety
+/// As for [`super::host::charge`].
+unsafe fn push_text(l: *mut lua_State, index: c_int) {
+    unsafe {
+        let index = ffi::lua_absindex(l, index);
+        if ffi::luaL_callmeta(l, index, c"__tostring".as_ptr()) != 0 {
+            if ffi::lua_isstring(l, -1) == 0 {
+                raise(l, c"'__tostring' must return a string");
+            }
+            return;
+        }
+        match ffi::lua_type(l, index) {
+            ffi::LUA_TNUMBER if is_nan(l, index) => {
+                ffi::lua_pushstring(l, c"nan".as_ptr());
+            }
+            ffi::LUA_TNUMBER | ffi::LUA_TSTRING => {
+                ffi::lua_pushvalue(l, index);
+                ffi::lua_tolstring(l, -1, std::ptr::null_mut());
+            }
+            ffi::LUA_TBOOLEAN => {
+                let text = if ffi::lua_toboolean(l, index) != 0 { c"true" } else { c"false" };
+                ffi::lua_pushstring(l, text.as_ptr());
+            }
+            ffi::LUA_TNIL => {
+                ffi::lua_pushstring(l, c"nil".as_ptr());
+            }
+            _ => {
+                let named = ffi::luaL_getmetafield(l, index, c"__name".as_ptr());
+                if named != ffi::LUA_TSTRING {
+                    if named != ffi::LUA_TNIL {
+                        ffi::lua_pop(l, 1);
+                    }
+                    ffi::lua_pushstring(l, ffi::luaL_typename(l, index));
+                }
+            }
+        }
+    }
+}
+
+unsafe fn is_nan(l: *mut lua_State, index: c_int) -> bool {
+    unsafe { ffi::lua_isinteger(l, index) == 0 && ffi::lua_tonumberx(l, index, std::ptr::null_mut()).is_nan() }
+}
+
+/// `tostring(v)`
+pub(super) unsafe extern "C-unwind" fn tostring(l: *mut lua_State) -> c_int {
+    unsafe {
+        ffi::luaL_checkany(l, 1);
+        push_text(l, 1);
+        1
+    }
+}
+
+/// `string.format(format, ...)`: values for `%s` are made text by our `tostring`, then the native function runs
+/// (the first upvalue).
+pub(super) unsafe extern "C-unwind" fn format(l: *mut lua_State) -> c_int {
+    unsafe {
+        let mut length = 0;
+        let text = ffi::luaL_checklstring(l, 1, &mut length).cast::<u8>();
+        let arguments = ffi::lua_gettop(l);
+        ffi::luaL_checkstack(l, 4, std::ptr::null());
+        let (mut at, mut argument) = (0, 1);
+        while at < length {
+            at += 1;
+            if *text.add(at - 1) != b'%' {
+                continue;
+            }
+            if at < length && *text.add(at) == b'%' {
+                at += 1;
+                continue;
+            }
+            while at < length && matches!(*text.add(at), b'-' | b'+' | b' ' | b'#' | b'.' | b'0'..=b'9') {
+                at += 1;
+            }
+            argument += 1;
+            if argument > arguments {
+                break;
+            }
+            if at < length && *text.add(at) == b's' {
+                push_text(l, argument);
+                ffi::lua_replace(l, argument);
+            } else if ffi::lua_type(l, argument) == ffi::LUA_TNUMBER && is_nan(l, argument) {
+                ffi::lua_pushnumber(l, f64::NAN);
+                ffi::lua_replace(l, argument);
+            }
+        }
+        match ffi::lua_tocfunction(l, ffi::lua_upvalueindex(1)) {
+            Some(native) => native(l),
+            None => raise(l, c"internal error: the wrapped library function is missing"),
+        }
+    }
+}
+
+/// `debug.traceback([thread,] [message [, level]])`
+pub(super) unsafe extern "C-unwind" fn traceback(l: *mut lua_State) -> c_int {
+    unsafe {
+        let thread = ffi::lua_tothread(l, 1);
+        let (of, shift) = if thread.is_null() { (l, 0) } else { (thread, 1) };
+        let message = ffi::lua_tolstring(l, shift + 1, std::ptr::null_mut());
+        if message.is_null() && ffi::lua_type(l, shift + 1) > ffi::LUA_TNIL {
+            ffi::lua_pushvalue(l, shift + 1);
+            return 1;
+        }
+        let level = ffi::luaL_optinteger(l, shift + 2, if of == l { CALLER.into() } else { 0 });
+        ffi::luaL_traceback(l, of, message, c_int::try_from(level).unwrap_or(c_int::MAX));
+        1
+    }
+}
