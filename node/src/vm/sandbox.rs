@@ -63,7 +63,17 @@ pub(super) unsafe extern "C-unwind" fn open(l: *mut lua_State) -> c_int {
         wrap(l, c"string", c"format", text::format, &[]);
         wrap(l, c"string", c"rep", list::rep, &[]);
         for name in [
-            c"byte", c"char", c"find", c"gmatch", c"gsub", c"lower", c"match", c"pack", c"packsize", c"reverse", c"unpack",
+            c"byte",
+            c"char",
+            c"find",
+            c"gmatch",
+            c"gsub",
+            c"lower",
+            c"match",
+            c"pack",
+            c"packsize",
+            c"reverse",
+            c"unpack",
             c"upper",
         ] {
             wrap(l, c"string", name, list::charged_by_text, &[]);
@@ -184,7 +194,10 @@ unsafe extern "C-unwind" fn setmetatable(l: *mut lua_State) -> c_int {
                 ffi::lua_pushstring(l, name.as_ptr());
                 ffi::lua_rawget(l, 2);
                 if ffi::lua_type(l, -1) != ffi::LUA_TNIL {
-                    raise(l, c"metatables with __gc or __mode are not supported: results would depend on the collector");
+                    raise(
+                        l,
+                        c"metatables with __gc or __mode are not supported: results would depend on the collector",
+                    );
                 }
                 ffi::lua_pop(l, 1);
             }

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, c_int};
 
 use ao_protocol::message::{Env, Message, Unit};
-use ao_protocol::outcome::{MAX_OUTBOX_ENTRIES, Outcome, OutboxEntry};
+use ao_protocol::outcome::{MAX_OUTBOX_ENTRIES, OutboxEntry, Outcome};
 use ao_protocol::tag::Tag;
 use mlua::ffi::{self, lua_State};
 
