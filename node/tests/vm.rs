@@ -1,5 +1,8 @@
 //! Workers as the node uses them: the real executable in worker mode.
 
+// Clippy takes only the test functions themselves for tests, not what they call.
+#![allow(clippy::unwrap_used)]
+
 use std::io::{BufRead, BufReader};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::process::{Command, Stdio};
