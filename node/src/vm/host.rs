@@ -32,8 +32,8 @@ pub(super) enum Stop {
 pub(super) struct Host {
     memory_used: usize,
     memory_limit: usize,
-    /// An allocation was refused and the interpreter is collecting garbage before it tries once more.
-    refused: bool,
+    /// What was just refused and may be asked for once more.
+    refused: Option<Wish>,
     instructions: u64,
     bytes: u64,
     budget: u64,
@@ -49,7 +49,7 @@ impl Host {
         Host {
             memory_used: 0,
             memory_limit: usize::try_from(memory_limit).unwrap_or(usize::MAX),
-            refused: false,
+            refused: None,
             instructions: 0,
             bytes: 0,
             budget: u64::MAX,
@@ -78,7 +78,7 @@ impl Host {
         self.instructions = HOOK_INTERVAL as u64;
         self.bytes = 0;
         self.stop = None;
-        self.refused = false;
+        self.refused = None;
         self.timestamp_ms = timestamp_ms;
     }
 
@@ -102,23 +102,41 @@ impl Host {
         self.stop.is_none()
     }
 
-    fn allows(&mut self, growth: usize) -> bool {
-        self.bytes = self.bytes.saturating_add(growth as u64);
-        let fits = self.memory_used.checked_add(growth).is_some_and(|total| total <= self.memory_limit);
-        if fits && self.used() <= self.budget {
-            self.refused = false;
-            return true;
-        }
-        // The first refusal makes the interpreter collect its garbage and ask again; the second one in a row is final.
-        if self.used() > self.budget {
-            self.stop.get_or_insert(Stop::Instructions);
-        } else if self.refused {
+    /// Whether the interpreter may make a block larger. Only what it gets is charged.
+    ///
+    /// When memory is refused, the interpreter collects its garbage and asks once more for exactly the same, with no
+    /// other wish in between; buffers of the string library give up at once. So a refusal is final when the second
+    /// wish is refused too, or when something else is wished for next.
+    fn allows(&mut self, wish: Wish) -> bool {
+        let growth = wish.new_size - wish.old_size;
+        let refused = self.refused.take();
+        if refused.is_some_and(|refused| refused != wish) {
             self.stop.get_or_insert(Stop::Memory);
         }
-        self.bytes = self.bytes.saturating_sub(growth as u64);
-        self.refused = true;
-        false
+        let fits = self.memory_used.checked_add(growth).is_some_and(|total| total <= self.memory_limit);
+        if !fits {
+            match refused {
+                Some(_) => self.stop = self.stop.or(Some(Stop::Memory)),
+                None => self.refused = Some(wish),
+            }
+            return false;
+        }
+        let bytes = self.bytes.saturating_add(growth as u64);
+        if self.instructions.saturating_add(bytes / BYTES_PER_INSTRUCTION) > self.budget {
+            self.stop.get_or_insert(Stop::Instructions);
+            return false;
+        }
+        self.bytes = bytes;
+        true
     }
+}
+
+/// A block that the interpreter wants to be larger.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Wish {
+    block: *mut c_void,
+    old_size: usize,
+    new_size: usize,
 }
 
 /// The interpreter's allocator.
@@ -139,7 +157,7 @@ pub(super) unsafe extern "C" fn allocate(
         unsafe { libc::free(block) };
         return std::ptr::null_mut();
     }
-    if new_size > old_size && !host.allows(new_size - old_size) {
+    if new_size > old_size && !host.allows(Wish { block, old_size, new_size }) {
         return std::ptr::null_mut();
     }
     let moved = unsafe { libc::realloc(block, new_size) };

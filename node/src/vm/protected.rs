@@ -9,6 +9,8 @@ use mlua::ffi::{self, lua_KContext, lua_State};
 
 use super::host::{HOOK_INTERVAL, Host, charge, count, raise};
 
+/// Bytes of source that cost as much as one instruction to compile.
+const SOURCE_BYTES_PER_INSTRUCTION: usize = 2;
 /// Pieces of a chunk that wait on the stack to be joined.
 const MAX_PIECES: c_int = 100;
 
@@ -149,7 +151,7 @@ pub(super) unsafe extern "C-unwind" fn load(l: *mut lua_State) -> c_int {
         let default_name = if is_reader { c"=(load)".as_ptr() } else { text };
         let name = ffi::luaL_optlstring(l, 2, default_name, std::ptr::null_mut());
         let mode = ffi::luaL_optlstring(l, 3, c"bt".as_ptr(), std::ptr::null_mut());
-        charge(l, length as u64);
+        charge(l, (length / SOURCE_BYTES_PER_INSTRUCTION) as u64);
         if libc::strchr(mode, c_int::from(b't')).is_null() {
             ffi::lua_pushnil(l);
             ffi::lua_pushstring(l, c"only text chunks can be loaded".as_ptr());
