@@ -1,2 +1,98 @@
-//! main
-fn main() {}
+//! The program behind `testnet/up` and `testnet/down`: a local ao network of real node processes.
+
+mod checks;
+mod client;
+mod cluster;
+mod node;
+mod testnet_file;
+mod tour;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+use cluster::{Cluster, Plan};
+
+/// A local ao network of real node processes
+#[derive(Debug, Parser)]
+#[command(disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start a network: one gateway, messengers, schedulers and compute units, each a process of its own
+    Up(Up),
+    /// Stop a network that runs in the background
+    Down(Down),
+}
+
+#[derive(Debug, Args)]
+struct Up {
+    /// How many messenger units
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=20))]
+    mu: u16,
+    /// How many scheduler units
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=20))]
+    su: u16,
+    /// How many compute units
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=20))]
+    cu: u16,
+    /// HTTP ports: the gateway at this one, the first MU, SU and CU at 2, 3 and 4 above; 0 takes free ones
+    #[arg(long, default_value_t = 4000)]
+    base_port: u16,
+    /// Folder for data, logs and testnet.json; a network that was there before goes on
+    #[arg(long, default_value = ".testnet")]
+    data: PathBuf,
+    /// Run the guided tour, stop the network, and exit with the tour's status
+    #[arg(long, conflicts_with = "detach")]
+    demo: bool,
+    /// Leave the network running in the background
+    #[arg(long)]
+    detach: bool,
+}
+
+#[derive(Debug, Args)]
+struct Down {
+    /// Folder of the network
+    #[arg(long, default_value = ".testnet")]
+    data: PathBuf,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Up(up) => run(up).await,
+        Command::Down(down) => cluster::down(&down.data).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(cause) => {
+            eprintln!("error: {cause:#}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+async fn run(up: Up) -> Result<()> {
+    let plan = Plan { mu: up.mu, su: up.su, cu: up.cu, base_port: up.base_port, data: up.data };
+    let mut cluster = Cluster::start(&plan, up.detach).await?;
+    cluster.print_table();
+    if up.demo {
+        let toured = tour::run(&mut cluster).await;
+        cluster.stop().await;
+        return toured;
+    }
+    cluster.print_hints();
+    if up.detach {
+        println!("Running in the background; stop it with: testnet/down --data {}", plan.data.display());
+        return Ok(());
+    }
+    println!("Ctrl-C stops the network.");
+    let ended = cluster.watch().await;
+    cluster.stop().await;
+    ended
+}

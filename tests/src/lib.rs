@@ -2,3 +2,4 @@
 
 pub mod nodes;
 pub mod sim;
+pub mod tidy;
