@@ -13,5 +13,5 @@ return function(msg)
   local what = msg.Action and "Action = " .. colors.blue .. tostring(msg.Action):sub(1, SHOWN)
     or "Data = " .. colors.blue .. tostring(msg.Data or ""):sub(1, SHOWN)
   print(colors.gray .. "New Message From " .. colors.green .. from:sub(1, 3) .. "..." .. from:sub(-3) .. colors.gray
-    .. ": " .. what .. colors.reset)
+    .. ": " .. colors.gray .. what .. colors.reset)
 end

@@ -2,16 +2,17 @@
 local matching = {}
 
 -- Whether one value fits a pattern: "_" anything; a function decides itself; a text with any of ^$()%.[]*+? is a Lua
--- pattern on the value in lower case, any other text is equal ignoring case; of a list one must fit.
+-- pattern, both in lower case as in aos (so %S is read as %s); any other text is equal ignoring case; of a list one
+-- must fit.
 function matching.matchesPattern(pattern, value, msg)
   if not pattern or value == nil then return false end
   if pattern == "_" then return true end
   local kind = type(pattern)
   if kind == "function" then return pattern(value, msg) and true or false end
   if kind == "string" then
-    local text = tostring(value):lower()
-    if pattern:find("[%^%$%(%)%%%.%[%]%*%+%?]") then return text:find(pattern) ~= nil end
-    return text == pattern:lower()
+    local text, wanted = tostring(value):lower(), pattern:lower()
+    if wanted:find("[%^%$%(%)%%%.%[%]%*%+%?]") then return text:find(wanted) ~= nil end
+    return text == wanted
   end
   if kind == "table" then
     for _, alternative in pairs(pattern) do

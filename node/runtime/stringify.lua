@@ -40,7 +40,7 @@ function stringify.format(value, indent, ancestors)
   local margin, list = (" "):rep(indent + 3), is_list(value)
   for key, element in pairs(value) do
     local text = type(element) == "table" and stringify.format(element, indent + 3, ancestors) or scalar(element)
-    parts[#parts + 1] = margin .. (list and "" or tostring(key) .. " = ") .. text
+    parts[#parts + 1] = margin .. (list and "" or colors.red .. tostring(key) .. colors.reset .. " = ") .. text
   end
   ancestors[value] = nil
   return "{\n" .. table.concat(parts, ",\n") .. "\n" .. (" "):rep(indent) .. "}"

@@ -285,6 +285,7 @@ async fn patterns_match_as_in_aos() {
         ("{ Action = 'GO' }", true),
         ("{ Action = '_', ['X-Level'] = '_' }", true),
         ("{ Missing = '_' }", false),
+        ("{ Action = '^GO$' }", true),
         ("{ Action = { 'Stop', 'Go' } }", true),
         ("{ ['X-Level'] = '^%d+$' }", true),
         ("{ ['X-Level'] = '^%a+$' }", false),

@@ -12,6 +12,15 @@ pub(super) const MAX_FRAME_BYTES: usize = 64 * 1024 * 1024;
 /// A batch ends before its messages exceed this many bytes; one message always fits.
 pub(super) const MAX_BATCH_BYTES: usize = 16 * 1024 * 1024;
 
+/// What a message takes in a frame beyond its data and tags: ids, addresses, an RSA signature.
+const MESSAGE_OVERHEAD: usize = 2048;
+
+/// About how many bytes a message takes in a frame; rather too many.
+pub(super) fn message_bytes(message: &Message) -> usize {
+    let tags = message.tags.iter().map(|tag| tag.name.len() + tag.value.len() + 8);
+    message.data.as_ref().map_or(0, Vec::len) + tags.sum::<usize>() + MESSAGE_OVERHEAD
+}
+
 /// What the node asks for. Borrowing on the way out, owning on the way in.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Request<Text, Environment, Batch> {

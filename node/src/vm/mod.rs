@@ -9,12 +9,12 @@
 //!
 //! A [`Worker`] runs the node's own executable in worker mode ([`run_worker`]), so a process that crashes, hangs or
 //! exhausts its memory takes nothing else with it. Inside, everything is single-threaded, which is what makes
-//! `fork` sound: the state before a batch is a paused copy of the whole process, whatever it holds.
+//! `fork` sound: the state to go back to is a paused copy of the whole process, whatever it holds.
 //!
 //! - [`interpreter`]: one Lua state; [`host`]: its limits; [`sandbox`]: its library, with [`order`] (`pairs`,
 //!   `next`), [`sort`], [`text`] (`tostring`), [`math`], [`random`], [`list`], [`protected`] (`pcall`, coroutines).
 //! - [`values`], [`canonical`]: messages into Lua, results out of it.
-//! - [`host_process`], [`keeper`], [`confine`], [`frame`]: the worker from inside; [`worker`]: from the node.
+//! - [`host_process`], [`twin`], [`keeper`], [`confine`], [`frame`]: the worker from inside; [`worker`]: from the node.
 //! - [`runtime`]: our aos-compatible process runtime, a module like any other.
 //!
 //! What an evaluation gives depends on the module, the messages before it, and nothing else: no clock, no
@@ -41,6 +41,7 @@ mod sandbox;
 mod self_test;
 mod sort;
 mod text;
+mod twin;
 mod values;
 mod worker;
 

@@ -13,10 +13,12 @@ use std::ffi::{c_int, c_void};
 
 use mlua::ffi::{self, lua_State};
 
-use super::host::{charge_items, raise};
+use super::host::{charge, charge_items, raise};
 
 /// Instructions charged for each key that is sorted: about what sorting one takes.
-const INSTRUCTIONS_PER_KEY: u64 = 8;
+const INSTRUCTIONS_PER_KEY: u64 = 24;
+/// Instructions charged for a step of `next` within remembered keys.
+const INSTRUCTIONS_PER_STEP: u64 = 16;
 
 /// A key by which tables are ordered. Strings point into the interpreter: valid while the key is reachable from it.
 #[derive(Clone, Copy)]
@@ -99,7 +101,31 @@ fn compare_mixed(integer: i64, float: f64) -> Ordering {
 #[derive(Clone, Copy)]
 struct Entry {
     key: Key,
+    /// The first eight bytes of a text: most comparisons need to look no further.
+    prefix: u64,
     place: i64,
+}
+
+impl Entry {
+    /// # Safety
+    /// As for [`Key::compare`].
+    unsafe fn new(key: Key, place: i64) -> Entry {
+        let mut prefix = [0; 8];
+        if let Key::Text(text, length) = key {
+            let text = unsafe { std::slice::from_raw_parts(text, length.min(prefix.len())) };
+            prefix[..text.len()].copy_from_slice(text);
+        }
+        Entry { key, prefix: u64::from_be_bytes(prefix), place }
+    }
+
+    /// # Safety
+    /// As for [`Key::compare`].
+    unsafe fn compare(&self, other: &Entry) -> Ordering {
+        match (self.key, other.key) {
+            (Key::Text(..), Key::Text(..)) if self.prefix != other.prefix => self.prefix.cmp(&other.prefix),
+            _ => unsafe { self.key.compare(&other.key) },
+        }
+    }
 }
 
 /// Keys of one table in order, in a userdata block: this header, then the entries.
@@ -146,12 +172,12 @@ unsafe fn push_sorted(l: *mut lua_State, table: c_int) -> *mut Sorted {
         ffi::lua_pushnil(l);
         while ffi::lua_next(l, table) != 0 {
             ffi::lua_pop(l, 1);
-            first.add(place).write(Entry { key: Key::read(l, -1), place: place as i64 + 1 });
+            first.add(place).write(Entry::new(Key::read(l, -1), place as i64 + 1));
             ffi::lua_pushvalue(l, -1);
             ffi::lua_rawseti(l, list, place as i64 + 1);
             place += 1;
         }
-        Sorted::entries(block).sort_unstable_by(|a, b| a.key.compare(&b.key));
+        Sorted::entries(block).sort_unstable_by(|a, b| a.compare(b));
         block
     }
 }
@@ -238,6 +264,7 @@ pub(super) unsafe extern "C-unwind" fn next(l: *mut lua_State) -> c_int {
         if ffi::lua_type(l, 2) == ffi::LUA_TNIL {
             return smallest(l);
         }
+        charge(l, INSTRUCTIONS_PER_STEP);
         let sorted = match remembered(l) {
             Some(sorted) => sorted,
             None => start_walk(l),

@@ -170,8 +170,7 @@ impl Worker {
 fn batch_length(messages: &[Message]) -> usize {
     let mut bytes = 0;
     let fit = messages.iter().take_while(|message| {
-        let tags = message.tags.iter().map(|tag| tag.name.len() + tag.value.len());
-        bytes += message.data.as_ref().map_or(0, Vec::len) + tags.sum::<usize>();
+        bytes += frame::message_bytes(message);
         bytes <= MAX_BATCH_BYTES
     });
     fit.count().max(1).min(messages.len())

@@ -1,0 +1,124 @@
+//! A paused copy of the host process: the state to go back to when an evaluation fails.
+//!
+//! A fork costs more than a small evaluation, so a twin is kept while going back to it is cheap: it is told the good
+//! messages since the fork and evaluates them again. How long it is kept depends on the clock, what it computes does
+//! not.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::FromRawFd;
+use std::time::{Duration, Instant};
+
+use ao_protocol::message::Message;
+use libc::pid_t;
+use serde::{Deserialize, Serialize};
+
+use super::confine::{self, check};
+use super::frame::{self, MAX_BATCH_BYTES, message_bytes};
+
+/// A new twin is made when the work to repeat is this many times what the fork took.
+const WORK_PER_FORK: u32 = 20;
+/// But never after less work than this, nor after more than the other: pages that are copied when they are first
+/// written cost as well, and an error late in a long batch would be dear.
+const MIN_WORK: Duration = Duration::from_millis(10);
+const MAX_WORK: Duration = Duration::from_secs(1);
+
+/// The original's hold on its twin.
+pub(super) struct Twin {
+    process: pid_t,
+    /// Its end tells the twin that it is not needed.
+    pipe: File,
+    fork_time: Duration,
+    /// The good messages since the fork, and what they took.
+    messages: Vec<Message>,
+    bytes: usize,
+    work: Duration,
+}
+
+/// What a twin is told when it takes over.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Promotion {
+    /// The good messages since the fork.
+    pub(super) messages: Vec<Message>,
+    /// The slot after the failed one.
+    pub(super) next_slot: u64,
+}
+
+/// Which copy of the process goes on after a fork.
+pub(super) enum Fork {
+    /// The one from before.
+    Original(Twin),
+    /// The twin, after the original gave up.
+    Promoted(Promotion),
+}
+
+/// Forks a twin and lets it wait. Returns in it only when it is promoted.
+pub(super) fn fork() -> io::Result<Fork> {
+    let mut ends = [0; 2];
+    check(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) }.into())?;
+    let (mut reader, writer) = unsafe { (File::from_raw_fd(ends[0]), File::from_raw_fd(ends[1])) };
+    let started = Instant::now();
+    let process = unsafe { libc::fork() };
+    check(process.into())?;
+    if process > 0 {
+        return Ok(Fork::Original(Twin {
+            process,
+            pipe: writer,
+            fork_time: started.elapsed(),
+            messages: Vec::new(),
+            bytes: 0,
+            work: Duration::ZERO,
+        }));
+    }
+    drop(writer);
+    match frame::read(&mut reader) {
+        Ok(Some(promotion)) => {
+            confine::renew_processor_time()?;
+            Ok(Fork::Promoted(promotion))
+        }
+        // Not needed: all went well, or the original is dead and with it the worker.
+        Ok(None) | Err(_) => unsafe { libc::_exit(0) },
+    }
+}
+
+impl Twin {
+    /// Keeps messages that were evaluated without an error, for the twin to repeat.
+    pub(super) fn remember(&mut self, messages: impl Iterator<Item = Message>, work: Duration) {
+        for message in messages {
+            self.bytes += message_bytes(&message);
+            self.messages.push(message);
+        }
+        self.work += work;
+    }
+
+    /// Whether repeating what is remembered is cheaper than a new fork.
+    pub(super) fn is_worth_keeping(&self) -> bool {
+        let most = (self.fork_time * WORK_PER_FORK).clamp(MIN_WORK, MAX_WORK);
+        self.work < most && self.bytes < MAX_BATCH_BYTES
+    }
+
+    /// Lets the twin take over; the calling process must end then.
+    pub(super) fn promote(mut self, next_slot: u64) -> io::Result<()> {
+        frame::write(&mut self.pipe, &Promotion { messages: self.messages, next_slot })
+    }
+
+    /// Ends the twin.
+    pub(super) fn end(self) -> io::Result<()> {
+        drop(self.pipe);
+        wait_for(self.process).map(drop)
+    }
+}
+
+/// Waits until a child ended; its status.
+pub(super) fn wait_for(child: pid_t) -> io::Result<i32> {
+    let mut status = 0;
+    loop {
+        if unsafe { libc::waitpid(child, &mut status, 0) } == child {
+            return Ok(status);
+        }
+        let cause = io::Error::last_os_error();
+        if cause.kind() != io::ErrorKind::Interrupted {
+            return Err(cause);
+        }
+    }
+}
