@@ -1,7 +1,7 @@
 //! Workers as the node uses them: the real executable in worker mode.
 
 // Clippy takes only the test functions themselves for tests, not what they call.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{BufRead, BufReader};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -256,7 +256,8 @@ async fn handlers_get_messages_in_order_and_reply() {
             "Handlers.add('ping', Handlers.utils.hasMatchingTag('Action', 'Ping'), function(msg)
                msg.reply({ Data = 'pong to ' .. msg.From, Extra = 'e' })
              end)
-             Handlers.before('ping').add('count', Handlers.utils.continue('Ping'), function() seen = (seen or 0) + 1 end)
+             Handlers.before('ping').add('count', Handlers.utils.continue('Ping'),
+               function() seen = (seen or 0) + 1 end)
              Handlers.prepend('first', { Action = 'ping', From = '_' }, function() first = (first or 0) + 1 end, 1)",
         )
         .await;

@@ -2,7 +2,7 @@
 //! `tests/golden/arbundles.json`; what we make is checked by it when Node.js and its packages are there.
 
 // All of this is tests; clippy knows so of test functions only.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -122,13 +122,25 @@ impl Cluster {
     }
 
     /// The first node of a role.
-    pub(crate) fn first(&self, role: &str) -> Result<&Node> {
+    pub(crate) fn first<'a>(&'a self, role: &'a str) -> Result<&'a Node> {
         self.of_role(role).next().with_context(|| format!("there is no node of role {role}"))
     }
 
     /// A node by its name.
     pub(crate) fn node(&mut self, name: &str) -> Result<&mut Node> {
         self.nodes.iter_mut().find(|node| node.name == name).with_context(|| format!("there is no node {name}"))
+    }
+
+    /// Starts the nodes again that ended, by whatever hand, and names them.
+    pub(crate) async fn restart_ended(&mut self) -> Result<Vec<String>> {
+        let mut started = Vec::new();
+        for node in &mut self.nodes {
+            if node.ended() {
+                node.restart().await?;
+                started.push(node.name.clone());
+            }
+        }
+        Ok(started)
     }
 
     /// The node that is this unit, for people.

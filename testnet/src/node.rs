@@ -157,9 +157,9 @@ impl Node {
         self.multiaddr.rsplit('/').next().unwrap_or_default()
     }
 
-    /// Whether it ended by itself.
+    /// Whether it runs no more.
     pub(crate) fn ended(&mut self) -> bool {
-        self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(Some(_))))
+        self.child.as_mut().is_none_or(|child| matches!(child.try_wait(), Ok(Some(_))))
     }
 
     /// Ends it at once: `kill -9`.

@@ -1,5 +1,7 @@
 //! Decoding and verifying items, per signature type.
 
+#![allow(clippy::expect_used, reason = "a benchmark that can't go on ends")]
+
 use std::hint::black_box;
 use std::sync::Arc;
 

@@ -1,6 +1,8 @@
 //! Durable scheduling inside one process: from a user's signed bytes to the fsynced receipt, verification included; no
 //! HTTP, no evaluation. With followers, until each of them has verified and stored every slot, too.
 
+#![allow(clippy::expect_used, reason = "a benchmark that can't go on ends")]
+
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};

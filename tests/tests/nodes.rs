@@ -1,6 +1,8 @@
 //! Real nodes: separate processes that are killed with `kill -9`, started again, joined late, fed with nonsense; and
 //! nodes within this process where a partition is needed.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "nodes/bad_input.rs"]
 mod bad_input;
 #[path = "nodes/crashes.rs"]

@@ -63,7 +63,8 @@ impl Follower {
         Ok(follower)
     }
 
-    /// Verifies entries of one process and appends what fits. None when too much waits already: repair fetches it later.
+    /// Verifies entries of one process and appends what fits. None when too much waits already: repair fetches it
+    /// later.
     pub async fn take(&self, entries: Vec<EntryBytes>) -> Option<Taken> {
         let (answer, taken) = oneshot::channel();
         self.groups.try_send(Group { entries, answer }).ok()?;

@@ -492,7 +492,8 @@ mod tests {
     fn the_outbox_is_read_with_its_bytes() {
         let mut interpreter = interpreter(
             "function handle(msg, env) return {
-               Messages = { { Target = 'T', Data = msg.Data, Tags = { { name = 'n', value = 'v' } } }, { Data = { 1 } } },
+               Messages = {
+                 { Target = 'T', Data = msg.Data, Tags = { { name = 'n', value = 'v' } } }, { Data = { 1 } } },
                Spawns = { { Data = 5 } }, Assignments = { { Message = 'm', Processes = { env.Process.Id } } }, Other = print,
              } end",
         );

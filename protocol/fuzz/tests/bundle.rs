@@ -1,7 +1,7 @@
 //! Bytes as bundles: never a panic, and what comes apart is put together to the same bytes.
 
 // All of this is tests; clippy knows so of test functions only.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use ao_fuzz::{Decoded, changed};
 use ao_protocol::item::bundle::{decode, decode_nested, encode};

@@ -1,7 +1,7 @@
 //! Bytes as items: never a panic, and what is accepted is one item with one spelling.
 
 // All of this is tests; clippy knows so of test functions only.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use ao_fuzz::{Decoded, changed};
 use ao_protocol::item::{DataItem, ItemBuilder, SignatureType};

@@ -1,7 +1,7 @@
 //! Text as wallet files: never a panic, and a wallet that is read is written so that it is read as the same one.
 
 // All of this is tests; clippy knows so of test functions only.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use ao_fuzz::{Decoded, changed};
 use ao_protocol::id::encode_base64url;

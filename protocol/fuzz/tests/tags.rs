@@ -1,7 +1,7 @@
 //! Bytes as tags: never a panic; what is read is written again without getting longer, and reads the same.
 
 // All of this is tests; clippy knows so of test functions only.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use ao_fuzz::{Decoded, changed};
 use ao_protocol::tag::{Tag, decode, encode};

@@ -460,7 +460,8 @@ mod tests {
         for (case, message) in cases {
             assert_eq!(check(&wallet, &sign(&message)), Err(SignatureError::Wrong), "{case}");
         }
-        // The bit above the 4095 that carry the message must be zero; some salts give a number that the key still takes.
+        // The bit above the 4095 that carry the message must be zero; some salts give a number that the key still
+        // takes.
         let tall = (0u8..).map(|salt| encoded_message(&[salt; 100], |_| ())).find_map(|mut message| {
             message[0] |= 0x80;
             (BigUint::from_bytes_be(&message) < modulus).then_some(message)

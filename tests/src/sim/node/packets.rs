@@ -1,0 +1,237 @@
+//! What a simulated node does with packets: users' messages, gossip, requests and answers.
+
+use ao_protocol::announcement::Role;
+use ao_protocol::assignment::Assignment;
+use ao_protocol::attestation::Attestation;
+use ao_protocol::compute;
+use ao_protocol::entry::Entry;
+use ao_protocol::id::{Address, Id};
+use ao_protocol::item::{DataItem, VerifiedItem};
+use ao_protocol::log::{Batch, Durability, Log, LogError, MAX_PAGE, Write};
+use ao_protocol::process::Process;
+use ao_protocol::repair::{Accepted, accept};
+use ao_protocol::scheduler::{Moment, Refusal, Submission, assign, read_receipt};
+use ao_protocol::wallet::Signer;
+use ao_protocol::wire::{EntryBytes, Gossip, ItemBytes, Request, Response, SubmissionBytes};
+
+use super::{Done, Effect, Node, Packet, Waiting};
+
+impl Node {
+    /// A packet arrives.
+    pub(in crate::sim) fn on_packet(&mut self, from: usize, packet: Packet, now: u64) -> Done {
+        let mut effects = Vec::new();
+        match packet {
+            Packet::User(number, bytes) => self.on_user(number, bytes, now, &mut effects)?,
+            Packet::Gossip(gossip) => self.on_gossip(from, gossip)?,
+            Packet::Request(id, request) => {
+                let response = self.answer(request, now, &mut effects)?;
+                effects.push(Effect::Send(from, Packet::Response(id, response)));
+            }
+            Packet::Response(id, response) => {
+                // An answer that comes twice, or too late, is for nobody.
+                if let Some((_, waiting)) = self.volatile.waiting.remove(&id) {
+                    self.on_response(waiting, response, now, &mut effects)?;
+                }
+            }
+        }
+        self.pump(now, &mut effects)?;
+        Ok(effects)
+    }
+
+    fn on_user(
+        &mut self,
+        number: usize,
+        bytes: ItemBytes,
+        now: u64,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), LogError> {
+        let Some(item) = verified(bytes) else { return Ok(()) };
+        let spawn = match item.target() {
+            None => Some(item.clone()),
+            Some(target) => self.disk.item(&target)?,
+        };
+        let Some(process) = spawn.and_then(|spawn| Process::read(&spawn).ok()) else { return Ok(()) };
+        let Some(peer) = self.node_of(&process.scheduler) else { return Ok(()) };
+        let messenger = self.wallet.address();
+        let bytes = ItemBytes(item.bytes().to_vec());
+        let request = Request::Submit(vec![SubmissionBytes { item: bytes, messenger, depth: 0 }]);
+        let waiting = Waiting::User { number, item: Box::new(item), scheduler: process.scheduler };
+        self.ask(peer, request, now, waiting, effects);
+        Ok(())
+    }
+
+    fn on_gossip(&mut self, from: usize, gossip: Gossip) -> Result<(), LogError> {
+        match gossip {
+            Gossip::Entries(entries) => self.take(from, &entries).map(drop),
+            Gossip::Attestations(attestations) => self.take_attestations(&attestations),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes entries in; gives how many were new.
+    fn take(&mut self, from: usize, entries: &[EntryBytes]) -> Result<usize, LogError> {
+        let mut batch = Batch::new();
+        let mut new = 0;
+        for bytes in entries {
+            let Ok(entry) = Entry::verify(bytes) else { break };
+            let (process, slot) = (entry.process(), entry.slot());
+            match accept(&self.disk, &mut batch, entry)? {
+                Ok(Accepted::New) => new += 1,
+                Ok(Accepted::Ahead) => {
+                    self.volatile.repair.on_claim(&self.disk, &from, &process, slot)?;
+                    break;
+                }
+                Ok(Accepted::Known | Accepted::Evidence) => {}
+                Err(_) => break,
+            }
+        }
+        if !batch.is_empty() {
+            self.disk.commit(batch, Durability::Relaxed)?;
+        }
+        Ok(new)
+    }
+
+    fn take_attestations(&mut self, attestations: &[Vec<u8>]) -> Result<(), LogError> {
+        for bytes in attestations {
+            let Ok(attestation) = Attestation::verify(bytes) else { continue };
+            let spawn = self.disk.entry(&attestation.claim().process, 0)?;
+            let Some(process) = spawn.and_then(|entry| Process::read(&entry.item).ok()) else { continue };
+            if compute::counts(&process, &attestation, &self.trust) {
+                let mut batch = Batch::new();
+                batch.push(Write::Attestation(Box::new(attestation)));
+                self.disk.commit(batch, Durability::Relaxed)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, request: Request, now: u64, effects: &mut Vec<Effect>) -> Result<Response, LogError> {
+        Ok(match request {
+            Request::Submit(submissions) => self.schedule(submissions, now, effects)?,
+            Request::Tips { after } => {
+                let tips = self.disk.tips(after.as_ref(), MAX_PAGE)?;
+                Response::Tips(tips.into_iter().map(|(process, tip)| (process, tip.slot)).collect())
+            }
+            Request::Range { process, from } => {
+                let mut entries = Vec::new();
+                for slot in from..from + 8 {
+                    let Some(entry) = self.disk.entry_bytes(&process, slot)? else { break };
+                    entries.push(entry);
+                }
+                Response::Range(entries)
+            }
+            Request::Outcomes { process, from, to } => {
+                let mut records = Vec::new();
+                for slot in from..=to {
+                    let Some(record) = self.disk.outcome(&process, slot)? else { break };
+                    records.push(record);
+                }
+                Response::Outcomes(records)
+            }
+            Request::Attestations { process, from } => {
+                let own = self.disk.next_attestation(&process, from, &[self.wallet.address()])?;
+                Response::Attestations(own.iter().map(Attestation::to_bytes).collect())
+            }
+            _ => Response::Busy("not asked here".into()),
+        })
+    }
+
+    fn schedule(
+        &mut self,
+        submissions: Vec<SubmissionBytes>,
+        now: u64,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Response, LogError> {
+        if !self.plays(Role::Su) {
+            return Ok(Response::Busy("no scheduler".into()));
+        }
+        let mut batch = Batch::new();
+        let mut receipts: Vec<Result<ItemBytes, Refusal>> = Vec::new();
+        let mut entries = Vec::new();
+        for bytes in submissions {
+            if matches!(receipts.last(), Some(Err(refusal)) if refusal.is_temporary()) {
+                receipts.push(Err(Refusal::Busy("the one before it has to go first".into())));
+                continue;
+            }
+            let Some(item) = verified(bytes.item) else {
+                receipts.push(Err(Refusal::Invalid("not verified".into())));
+                continue;
+            };
+            let submission = Submission { item, messenger: bytes.messenger, depth: bytes.depth };
+            let moment = Moment { now_ms: now, block_height: now / 1000 };
+            let receipt = assign(&self.disk, &mut batch, &submission, moment, &self.trust, &*self.wallet)?;
+            receipts.push(receipt.map(|receipt| {
+                let bytes = ItemBytes(receipt.entry.assignment.item.bytes().to_vec());
+                if receipt.new {
+                    entries.push(receipt.entry.to_bytes());
+                }
+                bytes
+            }));
+        }
+        // Nothing leaves before it is synced.
+        if !batch.is_empty() {
+            self.disk.commit(batch, Durability::Synced)?;
+        }
+        effects.extend(entries.into_iter().map(|entry| Effect::Publish(Gossip::Entries(vec![entry]))));
+        Ok(Response::Receipts(receipts))
+    }
+
+    fn on_response(
+        &mut self,
+        waiting: Waiting,
+        response: Response,
+        now: u64,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), LogError> {
+        match (waiting, response) {
+            (Waiting::Delivery(submit), Response::Receipts(receipts)) => {
+                let read = |(submission, receipt): (&Submission, Result<ItemBytes, Refusal>)| {
+                    receipt.and_then(|bytes| place(bytes, &submission.item, &submit.scheduler))
+                };
+                let places: Vec<_> = submit.submissions.iter().zip(receipts).map(read).collect();
+                let batch = self.volatile.messenger.on_receipts(&self.disk, &submit, &places, &*self.wallet, now)?;
+                if !batch.is_empty() {
+                    self.disk.commit(batch, Durability::Synced)?;
+                }
+            }
+            (Waiting::Delivery(submit), _) => self.volatile.messenger.on_failure(&submit, now),
+            (Waiting::User { number, item, scheduler }, Response::Receipts(receipts)) => {
+                if let Some(Ok(bytes)) = receipts.into_iter().next()
+                    && let Ok((process, slot)) = place(bytes, &item, &scheduler)
+                {
+                    effects.push(Effect::Acknowledge(number, process, slot));
+                }
+            }
+            (Waiting::Range { process }, Response::Range(entries)) => match self.take(self.index, &entries)? {
+                0 => self.volatile.repair.on_failure(&process, now),
+                _ => self.volatile.repair.on_progress(&process),
+            },
+            (Waiting::Range { process }, _) => self.volatile.repair.on_failure(&process, now),
+            (Waiting::Tips { peer }, Response::Tips(tips)) => {
+                for (process, slot) in tips {
+                    self.volatile.repair.on_claim(&self.disk, &peer, &process, slot)?;
+                }
+            }
+            (Waiting::Outcomes { attestation, first }, Response::Outcomes(records)) => {
+                if let Ok(batch) = compute::adopt(&self.disk, &records, first, &attestation)? {
+                    self.disk.commit(batch, Durability::Relaxed)?;
+                }
+            }
+            (Waiting::Attestations, Response::Attestations(attestations)) => self.take_attestations(&attestations)?,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn verified(bytes: ItemBytes) -> Option<VerifiedItem> {
+    DataItem::decode(bytes.0).ok()?.verify().ok()
+}
+
+/// Process and slot of a receipt that counts.
+fn place(bytes: ItemBytes, submitted: &VerifiedItem, scheduler: &Address) -> Result<(Id, u64), Refusal> {
+    let busy = |cause: String| Refusal::Busy(cause);
+    let item = verified(bytes).ok_or_else(|| busy("not verified".into()))?;
+    let Assignment { statement, .. } = read_receipt(item, submitted, scheduler).map_err(busy)?;
+    Ok((statement.process, statement.slot))
+}
