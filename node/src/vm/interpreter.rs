@@ -494,7 +494,8 @@ mod tests {
             "function handle(msg, env) return {
                Messages = {
                  { Target = 'T', Data = msg.Data, Tags = { { name = 'n', value = 'v' } } }, { Data = { 1 } } },
-               Spawns = { { Data = 5 } }, Assignments = { { Message = 'm', Processes = { env.Process.Id } } }, Other = print,
+               Spawns = { { Data = 5 } }, Other = print,
+               Assignments = { { Message = 'm', Processes = { env.Process.Id } } },
              } end",
         );
         let bytes: Vec<u8> = (0..=255).collect();
