@@ -7,6 +7,10 @@
 mod bad_input;
 #[path = "nodes/crashes.rs"]
 mod crashes;
+#[path = "nodes/hostile.rs"]
+mod hostile;
+#[path = "nodes/local.rs"]
+mod local;
 #[path = "nodes/network.rs"]
 mod network;
 #[path = "nodes/partition.rs"]

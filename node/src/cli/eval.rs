@@ -10,8 +10,17 @@ use serde_json::json;
 use super::client::{Client, id, new_item};
 use super::{Remote, Signing, output};
 
+const EXAMPLES: &str = "\
+Examples:
+  ao-node eval PROCESS 'x = 1'
+  ao-node eval PROCESS 'Send({ Target = \"OTHER\", Data = \"Hi\" })'
+  ao-node eval PROCESS 'Inbox[#Inbox].Data'
+
+Prints what the process answers; the exit code is 1 when it answers with an error.";
+
 /// Evaluate Lua in a process that you own
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Eval {
     /// The process
     #[arg(value_parser = id)]

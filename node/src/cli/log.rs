@@ -12,8 +12,14 @@ use serde_json::Value;
 use super::client::{Client, id};
 use super::{Remote, output};
 
+const EXAMPLES: &str = "\
+Examples:
+  ao-node log PROCESS
+  ao-node log PROCESS --from 1000 --limit 10 --json";
+
 /// Show the log of a process
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Log {
     /// The process
     #[arg(value_parser = id)]

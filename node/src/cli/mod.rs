@@ -31,21 +31,13 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run a node: messenger, scheduler, compute unit, or any of them
     Start(start::Start),
-    /// Make or show the wallet that signs what you send
     Wallet(wallet::Wallet),
-    /// Spawn a process
     Spawn(spawn::Spawn),
-    /// Evaluate Lua in a process that you own
     Eval(eval::Eval),
-    /// Send a message to a process
     Send(send::Send),
-    /// Show what a message came to
     Result(result::Result),
-    /// Show the log of a process
     Log(log::Log),
-    /// Show this node, its network and its peers
     Peers(peers::Peers),
 }
 

@@ -10,8 +10,14 @@ use serde_json::json;
 use super::client::{Client, id, new_item, tag};
 use super::{Remote, Signing, output};
 
+const EXAMPLES: &str = "\
+Examples:
+  ao-node send PROCESS \"Hello\"
+  ao-node send PROCESS --action Transfer --tag Recipient=ADDRESS --tag Quantity=5";
+
 /// Send a message to a process
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Send {
     /// The process
     #[arg(value_parser = id)]

@@ -10,8 +10,16 @@ use serde_json::{Value, json};
 use super::client::{Client, id, new_item, tag};
 use super::{Remote, Signing, output};
 
+const EXAMPLES: &str = "\
+Examples:
+  ao-node spawn --name neo
+  ao-node spawn --tag Team=Zion --on-boot \"Balances = {}\"
+
+Prints the id of the process. It belongs to your wallet: only you can eval in it.";
+
 /// Spawn a process
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Spawn {
     /// Its name, shown in its prompt
     #[arg(long)]

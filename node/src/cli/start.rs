@@ -5,26 +5,36 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use ao_protocol::announcement::Role;
 use clap::Args;
 
+use crate::net;
 use crate::node::{self, Config};
+
+const EXAMPLES: &str = "\
+Examples:
+  ao-node start                                       all roles, a network of its own
+  ao-node start --role su --data su                   only a scheduler; prints the multiaddr to join
+  ao-node start --role cu --data cu --http 127.0.0.1:0 --join /ip4/…/p2p/12D3Koo…
+
+Logs go to standard error; AO_LOG=info (or debug, or a filter as tracing has them) says more.";
 
 /// Run a node: messenger, scheduler, compute unit, or any of them
 ///
 /// A node that joins nobody starts an open network of its own, for development. A node that joins one peer finds the
 /// others and takes over their network file.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Start {
     /// Roles: mu, su, cu joined by commas, or none. Without it: all
-    #[arg(long, value_name = "ROLES")]
-    role: Option<String>,
+    #[arg(long, value_name = "ROLES", value_parser = roles)]
+    role: Option<Roles>,
     /// Where to listen for peers; may be repeated [default: /ip4/0.0.0.0/tcp/0 and /ip4/0.0.0.0/udp/0/quic-v1]
-    #[arg(long, value_name = "MULTIADDR")]
+    #[arg(long, value_name = "MULTIADDR", value_parser = multiaddr)]
     listen: Vec<String>,
     /// A peer to join, with its peer id; one is enough
-    #[arg(long, value_name = "MULTIADDR")]
+    #[arg(long, value_name = "MULTIADDR", value_parser = multiaddr)]
     join: Vec<String>,
     /// Where to listen for HTTP
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4000")]
@@ -73,7 +83,7 @@ impl Start {
             false => self.follow.iter().fold(0, |shards, shard| shards | 1 << shard),
         };
         let config = Config {
-            roles: roles(self.role.as_deref())?,
+            roles: self.role.map_or_else(|| Role::ALL.to_vec(), |roles| roles.0),
             listen,
             join: self.join,
             http: self.http,
@@ -89,17 +99,21 @@ impl Start {
     }
 }
 
-fn roles(text: Option<&str>) -> Result<Vec<Role>> {
-    let Some(text) = text else { return Ok(Role::ALL.to_vec()) };
+/// The roles that were asked for.
+#[derive(Clone, Debug)]
+struct Roles(Vec<Role>);
+
+fn roles(text: &str) -> Result<Roles, String> {
     if text == "none" {
-        return Ok(Vec::new());
+        return Ok(Roles(Vec::new()));
     }
-    let mut roles: Vec<Role> =
-        text.split(',').map(|role| role.trim().parse().map_err(anyhow::Error::msg)).collect::<Result<_>>()?;
+    let mut roles: Vec<Role> = text.split(',').map(|role| role.trim().parse()).collect::<Result<_, _>>()?;
     roles.sort();
     roles.dedup();
-    if roles.is_empty() {
-        bail!("no role is named; use mu, su, cu, or none");
-    }
-    Ok(roles)
+    Ok(Roles(roles))
+}
+
+fn multiaddr(text: &str) -> Result<String, String> {
+    net::check_multiaddr(text).map_err(|cause| cause.to_string())?;
+    Ok(text.to_string())
 }

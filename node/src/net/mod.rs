@@ -43,6 +43,11 @@ use owner::{Command, Owner};
 pub use peer::{PeerId, PeerKey};
 use topic::Topic;
 
+/// Says what is wrong with a text that should be a multiaddr.
+pub fn check_multiaddr(text: &str) -> Result<(), NetError> {
+    dialing::parse_multiaddr(text).map(drop)
+}
+
 /// What a node brings to the network.
 #[derive(Clone)]
 pub struct NetConfig {

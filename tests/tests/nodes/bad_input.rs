@@ -80,7 +80,11 @@ fn over_the_command_line() {
     refused(&["eval", "short", "1"], "43 characters", 2);
     refused(&["result", &id, node[0], node[1]], "no node answers at http://127.0.0.1:1", 1);
     refused(&["spawn", "--tag", "novalue"], "NAME=VALUE", 2);
-    refused(&["start", "--role", "xu"], "unknown role", 1);
+    refused(&["start", "--role", "xu"], "unknown role", 2);
+    refused(&["start", "--role", ""], "unknown role", 2);
+    refused(&["start", "--listen", "nonsense"], "is no multiaddr", 2);
+    refused(&["start", "--join", "/ip4/300.0.0.1/tcp/1"], "/ip4/300.0.0.1/tcp/1", 2);
+    refused(&["start", "--http", "nonsense"], "invalid socket address", 2);
     refused(&["nonsense"], "unrecognized subcommand", 2);
     let start = |more: &[&str], expected: &str| {
         let data = path("start");
@@ -88,8 +92,6 @@ fn over_the_command_line() {
         arguments.extend(more);
         refused(&arguments, expected, 1);
     };
-    start(&["--listen", "nonsense"], "nonsense");
-    start(&["--join", "/ip4/300.0.0.1/tcp/1"], "/ip4/300.0.0.1/tcp/1");
     start(&["--wallet", &path("no-wallet")], "expected a JWK");
     start(&["--network", &path("no-network")], "not a network file");
     start(&["--network", &path("missing")], "can't be read");

@@ -3,47 +3,20 @@
 
 use std::time::Duration;
 
-use ao_node::node::{Config, Node};
+use ao_node::node::Node;
 use ao_protocol::announcement::Role;
-use ao_protocol::id::Id;
-use ao_protocol::item::ItemBuilder;
 use ao_protocol::log::Log;
-use ao_tests::nodes::{User, program, wait_for_async};
-use tempfile::TempDir;
+use ao_tests::nodes::{User, wait_for_async};
 
-async fn start(roles: &[Role], join: Option<String>, folder: &TempDir) -> Node {
-    let config = Config {
-        roles: roles.to_vec(),
-        listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
-        join: join.into_iter().collect(),
-        http: "127.0.0.1:0".parse().unwrap(),
-        data: folder.path().to_path_buf(),
-        wallet: None,
-        network: None,
-        follow_shards: u16::MAX,
-        mdns: false,
-        worker_program: Some(program()),
-    };
-    Node::start(config).await.unwrap()
-}
-
-async fn post(node: &Node, bytes: Vec<u8>) -> u16 {
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let response = client.post(format!("{}/mu", node.http_url())).body(bytes).send().await.unwrap();
-    response.status().as_u16()
-}
-
-fn tip(node: &Node, process: &Id) -> Option<u64> {
-    node.world().log().tip(process).unwrap().map(|tip| tip.slot)
-}
+use crate::local::{config, post, spawn, tip};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_partition_heals() {
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let one = start(&[Role::Su, Role::Mu], None, &folders[0]).await;
+    let one = Node::start(config(&[Role::Su, Role::Mu], None, &folders[0])).await.unwrap();
     let join = one.world().net().listen_addresses().await.remove(0);
-    let two = start(&[Role::Cu], Some(join.clone()), &folders[1]).await;
-    let three = start(&[Role::Mu], Some(join), &folders[2]).await;
+    let two = Node::start(config(&[Role::Cu], Some(join.clone()), &folders[1])).await.unwrap();
+    let three = Node::start(config(&[Role::Mu], Some(join), &folders[2])).await.unwrap();
     let nodes = [&one, &two, &three];
     wait_for_async("all see each other", async || {
         nodes.iter().all(|node| node.world().net().directory().connected().len() == 2).then_some(())
@@ -51,12 +24,7 @@ async fn a_partition_heals() {
     .await;
 
     let user = User::default();
-    let spawn = user.sign(
-        ItemBuilder::new()
-            .tag("Type", "Process")
-            .tag("Module", ao_node::runtime::module_id().to_string())
-            .tag("Scheduler", one.world().address().to_string()),
-    );
+    let spawn = spawn(&user, &one);
     let process = spawn.id();
     assert_eq!(post(&three, spawn.bytes().to_vec()).await, 202);
     wait_for_async("all have the process", async || nodes.iter().all(|n| tip(n, &process) == Some(0)).then_some(()))
