@@ -178,3 +178,125 @@ pub fn counts(process: &Process, attestation: &Attestation, trust: &Trust) -> bo
         && attestation.claim().format == LUA_FORMAT
         && trust.compute_units(process).contains(&attestation.unit())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::item::ItemBuilder;
+    use crate::log::{Durability, MemoryLog};
+    use crate::network::Network;
+    use crate::scheduler::{Moment, Submission, assign};
+    use crate::wallet::Wallet;
+
+    fn unit(n: u8) -> Wallet {
+        Wallet::ed25519_from_seed([n; 32])
+    }
+
+    fn trust(units: &[&Wallet]) -> Trust {
+        let compute_units = units.iter().map(|unit| unit.address()).collect();
+        let network = Network { open: false, compute_units, ..Network::open("test") };
+        Trust { network: Arc::new(network), announced: Vec::new() }
+    }
+
+    /// A log with one process of so many slots.
+    fn log(slots: u8) -> (MemoryLog, Id) {
+        let (log, scheduler) = (MemoryLog::new(), unit(1));
+        let spawn = ItemBuilder::new()
+            .tag("Data-Protocol", "ao")
+            .tag("Type", "Process")
+            .tag("Module", Id::from([9; 32]).to_string())
+            .tag("Scheduler", scheduler.address().to_string())
+            .sign(&unit(2))
+            .unwrap();
+        let process = spawn.id();
+        let message = |n: u8| ItemBuilder::new().target(process).anchor([n; 32]).tag("Type", "Message");
+        let messages = (1..slots).map(|n| message(n).tag("Data-Protocol", "ao").sign(&unit(2)).unwrap());
+        for item in std::iter::once(spawn).chain(messages) {
+            let submission = Submission { item, messenger: unit(3).address(), depth: 0 };
+            let mut batch = Batch::new();
+            let moment = Moment { now_ms: 1, block_height: 0 };
+            assign(&log, &mut batch, &submission, moment, &trust(&[]), &scheduler).unwrap().unwrap();
+            log.commit(batch, Durability::Synced).unwrap();
+        }
+        (log, process)
+    }
+
+    fn outcome(text: &str) -> Outcome {
+        Outcome { output: format!("{text:?}"), ..Outcome::default() }
+    }
+
+    /// Evaluates what is next; the outcome of a slot says which slot it is.
+    fn compute(log: &MemoryLog, process: &Id, limit: usize, unit: &Wallet) -> Option<Attestation> {
+        let jobs = next(log, process, limit).unwrap();
+        let evaluated = jobs.into_iter().map(|job| (job.clone(), outcome(&job.slot.to_string()))).collect();
+        let attestor = Attestor { network: trust(&[]).network.hash(), signer: unit };
+        let (batch, attestation) = record(evaluated, &attestor).unwrap();
+        log.commit(batch, Durability::Relaxed).unwrap();
+        attestation
+    }
+
+    fn records(log: &MemoryLog, process: &Id) -> Vec<OutcomeRecord> {
+        (0..).map_while(|slot| log.outcome(process, slot).unwrap()).collect()
+    }
+
+    #[test]
+    fn slots_are_computed_once_and_in_order_however_they_are_cut() {
+        let ((one, process), (other, _)) = (log(5), log(5));
+        assert_eq!(next(&one, &process, 3).unwrap().iter().map(|job| job.slot).collect::<Vec<_>>(), [0, 1, 2]);
+        compute(&one, &process, 3, &unit(5));
+        assert_eq!(next(&one, &process, 9).unwrap().iter().map(|job| job.slot).collect::<Vec<_>>(), [3, 4]);
+        compute(&one, &process, 9, &unit(5));
+        assert!(next(&one, &process, 9).unwrap().is_empty());
+        assert_eq!(compute(&one, &process, 9, &unit(5)), None, "nothing new, nothing attested");
+        for _ in 0..5 {
+            compute(&other, &process, 1, &unit(6));
+        }
+        assert_eq!(records(&one, &process), records(&other, &process));
+        assert_eq!(one.computed(&process).unwrap(), other.computed(&process).unwrap());
+    }
+
+    #[test]
+    fn what_was_attested_is_taken_over_and_nothing_else() {
+        let ((theirs, process), (ours, _)) = (log(4), log(4));
+        let attestation = compute(&theirs, &process, 9, &unit(5)).unwrap();
+        let good = records(&theirs, &process);
+        let try_with = |records: &[OutcomeRecord], first| adopt(&ours, records, first, &attestation).unwrap().err();
+
+        let chain = Some(AdoptError::Chain { slot: 3, unit: attestation.unit().to_string() });
+        for slot in 0..4 {
+            let mut changed = good.clone();
+            changed[slot].outcome = outcome("a lie");
+            assert_eq!(try_with(&changed, 0), chain, "slot {slot}");
+        }
+        let mut elsewhere = good.clone();
+        elsewhere[2].assignment = Id::from([7; 32]);
+        assert_eq!(try_with(&elsewhere, 0), Some(AdoptError::Assignment { slot: 2 }));
+        assert_eq!(try_with(&good[..3], 0), Some(AdoptError::Gap { first: 0, next: 0 }));
+        assert_eq!(try_with(&good[1..], 1), Some(AdoptError::Gap { first: 1, next: 0 }));
+        assert_eq!(try_with(&[], 5), Some(AdoptError::Gap { first: 5, next: 0 }));
+        assert_eq!(ours.computed(&process).unwrap(), None);
+
+        let batch = adopt(&ours, &good, 0, &attestation).unwrap().unwrap();
+        ours.commit(batch, Durability::Relaxed).unwrap();
+        assert_eq!(records(&ours, &process), good);
+        assert_eq!(try_with(&good, 0), Some(AdoptError::Gap { first: 0, next: 4 }), "and only once");
+    }
+
+    #[test]
+    fn an_attestation_counts_by_a_trusted_unit_of_this_network_only() {
+        let (log, process) = log(1);
+        let attestation = compute(&log, &process, 1, &unit(5)).unwrap();
+        let process = Process::read(&log.entry(&process, 0).unwrap().unwrap().item).unwrap();
+        // The attestation was made under the network file of nobody.
+        assert!(!counts(&process, &attestation, &trust(&[&unit(5)])), "another network file");
+        let network = trust(&[&unit(5)]);
+        let attestor = Attestor { network: network.network.hash(), signer: &unit(5) };
+        let claim = Claim { network: attestor.network, ..attestation.claim().clone() };
+        assert!(counts(&process, &claim.clone().sign(&unit(5)).unwrap(), &network));
+        assert!(!counts(&process, &claim.clone().sign(&unit(6)).unwrap(), &network), "another unit");
+        let format = Claim { format: "lua-9".into(), ..claim };
+        assert!(!counts(&process, &format.sign(&unit(5)).unwrap(), &network), "another format");
+    }
+}

@@ -1,5 +1,7 @@
 //! What commands print: text for people, or JSON.
 
+use std::io::IsTerminal;
+
 use serde_json::Value;
 
 /// Prints JSON.
@@ -33,10 +35,10 @@ pub(super) fn error_text(result: &Value) -> Option<String> {
 /// Prints a result for people; gives whether it was without error.
 pub(super) fn result(result: &Value) -> bool {
     if let Some(error) = error_text(result) {
-        eprintln!("{error}");
+        eprintln!("{}", shown(&error, colours(&std::io::stderr())).trim_start_matches('\n'));
         return false;
     }
-    let text = output_text(result);
+    let text = shown(&output_text(result), colours(&std::io::stdout()));
     if !text.is_empty() {
         println!("{text}");
     }
@@ -47,4 +49,64 @@ pub(super) fn result(result: &Value) -> bool {
         }
     }
     true
+}
+
+/// Whether colours are wanted there; `NO_COLOR` is the convention of no-color.org.
+fn colours(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// A process's text as it is safe to show: of all control sequences only those for colours may reach a terminal, for
+/// others can do what the process wants there.
+fn shown(text: &str, colours: bool) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(letter) = rest.chars().next() {
+        let next = &rest[letter.len_utf8()..];
+        rest = match colour_sequence(rest) {
+            Some(sequence) => {
+                if colours {
+                    shown.push_str(sequence);
+                }
+                &rest[sequence.len()..]
+            }
+            None => {
+                if !letter.is_control() || letter == '\n' || letter == '\t' {
+                    shown.push(letter);
+                }
+                next
+            }
+        };
+    }
+    shown
+}
+
+/// The sequence that sets colours or weight, if the text begins with one: `ESC [ numbers m`.
+fn colour_sequence(text: &str) -> Option<&str> {
+    let numbers = text.strip_prefix("\u{1b}[")?;
+    let end = numbers.find(|letter: char| !letter.is_ascii_digit() && letter != ';')?;
+    numbers[end..].starts_with('m').then(|| &text[..text.len() - numbers.len() + end + 1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_control_sequences_only_colours_are_shown_and_only_where_wanted() {
+        let text = "\u{1b}[31;1mred\u{1b}[0m\ttab\nline \u{1b}]52;c;aGk=\u{7}\u{1b}[2J\u{9b}5n é";
+        assert_eq!(shown(text, true), "\u{1b}[31;1mred\u{1b}[0m\ttab\nline ]52;c;aGk=[2J5n é");
+        assert_eq!(shown(text, false), "red\ttab\nline ]52;c;aGk=[2J5n é");
+        assert_eq!(shown("\u{1b}[", true), "[");
+    }
+
+    #[test]
+    fn output_is_read_from_all_shapes() {
+        let text = |output: Value| output_text(&serde_json::json!({ "Output": output }));
+        assert_eq!(text(serde_json::json!({ "data": "a", "prompt": "b" })), "a");
+        assert_eq!(text(serde_json::json!({ "data": { "output": "c", "json": "undefined" } })), "c");
+        assert_eq!(text(serde_json::json!("d")), "d");
+        assert_eq!(text(serde_json::json!(5)), "5");
+        assert_eq!(text(Value::Null), "");
+    }
 }

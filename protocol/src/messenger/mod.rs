@@ -306,3 +306,254 @@ impl Messenger {
         self.lanes.values().filter_map(Lane::due_ms).min()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::compute::{self, Attestor};
+    use crate::entry::Entry;
+    use crate::id::Address;
+    use crate::item::ItemBuilder;
+    use crate::log::{Durability, MemoryLog};
+    use crate::network::Network;
+    use crate::outcome::{OutboxEntry, Outcome};
+    use crate::scheduler::{Moment, Submission, assign};
+    use crate::wallet::Wallet;
+
+    /// One log with a scheduler, and processes whose outcomes the test makes up.
+    struct Setting {
+        log: MemoryLog,
+        trust: Trust,
+        scheduler: Wallet,
+        processes: Vec<Id>,
+    }
+
+    fn unit(n: u8) -> Wallet {
+        Wallet::ed25519_from_seed([n; 32])
+    }
+
+    /// The messenger that submits everything, and another one.
+    const MESSENGERS: [u8; 2] = [3, 4];
+
+    impl Setting {
+        fn new(processes: u8) -> Setting {
+            let messengers: Vec<Address> = MESSENGERS.iter().map(|n| unit(*n).address()).collect();
+            let announced = messengers.iter().map(|unit| (*unit, vec![crate::announcement::Role::Mu])).collect();
+            let network = Network { open: false, messengers, ..Network::open("test") };
+            let trust = Trust { network: Arc::new(network), announced };
+            let mut setting = Setting { log: MemoryLog::new(), trust, scheduler: unit(1), processes: Vec::new() };
+            for n in 0..processes {
+                let item = ItemBuilder::new()
+                    .anchor([n; 32])
+                    .tag("Data-Protocol", "ao")
+                    .tag("Type", "Process")
+                    .tag("Module", Id::from([9; 32]).to_string())
+                    .tag("Scheduler", setting.scheduler.address().to_string());
+                let item = item.sign(&unit(2)).unwrap();
+                setting.processes.push(item.id());
+                let submission = Submission { item, messenger: unit(MESSENGERS[0]).address(), depth: 0 };
+                setting.assign(&submission).unwrap();
+            }
+            setting
+        }
+
+        fn assign(&self, submission: &Submission) -> Result<(Id, u64), Refusal> {
+            let mut batch = Batch::new();
+            let moment = Moment { now_ms: 1, block_height: 0 };
+            let receipt = assign(&self.log, &mut batch, submission, moment, &self.trust, &self.scheduler).unwrap()?;
+            self.log.commit(batch, Durability::Synced).unwrap();
+            Ok((receipt.entry.process(), receipt.entry.slot()))
+        }
+
+        /// The next slot of the first process has this outcome.
+        fn sends(&self, outcome: Outcome) {
+            let jobs = compute::next(&self.log, &self.processes[0], 1).unwrap();
+            let attestor = Attestor { network: self.trust.network.hash(), signer: &unit(5) };
+            let evaluated = jobs.into_iter().map(|job| (job, outcome.clone())).collect();
+            let (batch, _) = compute::record(evaluated, &attestor).unwrap();
+            self.log.commit(batch, Durability::Relaxed).unwrap();
+        }
+
+        /// One round of a messenger against the scheduler; gives how many items were submitted.
+        fn round(&self, messenger: &mut Messenger, signer: &Wallet, now_ms: u64) -> usize {
+            messenger.wake(&self.log, &self.processes[0]).unwrap();
+            let batch = messenger.expand(&self.log, &self.trust, signer, now_ms).unwrap();
+            self.log.commit(batch, Durability::Synced).unwrap();
+            for target in messenger.lookups(now_ms) {
+                let item = self.log.item(&target).unwrap();
+                let batch = messenger.on_lookup(&target, item.as_ref());
+                self.log.commit(batch, Durability::Synced).unwrap();
+            }
+            let mut submitted = 0;
+            for submit in messenger.submissions(now_ms) {
+                assert_eq!(submit.scheduler, self.scheduler.address());
+                submitted += submit.submissions.len();
+                let places: Vec<_> = submit.submissions.iter().map(|submission| self.assign(submission)).collect();
+                let batch = messenger.on_receipts(&self.log, &submit, &places, signer, now_ms).unwrap();
+                self.log.commit(batch, Durability::Synced).unwrap();
+            }
+            self.log.commit(messenger.settle(), Durability::Relaxed).unwrap();
+            submitted
+        }
+
+        fn entries(&self, process: &Id) -> Vec<Entry> {
+            (1..).map_while(|slot| self.log.entry(process, slot).unwrap()).collect()
+        }
+
+        fn states(&self) -> Vec<DeliveryState> {
+            let deliveries = self.log.deliveries(&self.processes[0], 0).unwrap();
+            deliveries.into_iter().map(|delivery| delivery.state).collect()
+        }
+    }
+
+    fn entry(fields: serde_json::Value) -> OutboxEntry {
+        OutboxEntry { fields: fields.to_string(), data: None }
+    }
+
+    fn to(target: &str, tags: &[(&str, &str)]) -> OutboxEntry {
+        let tags: Vec<_> =
+            tags.iter().map(|(name, value)| serde_json::json!({ "name": name, "value": value })).collect();
+        entry(serde_json::json!({ "Target": target, "Tags": tags }))
+    }
+
+    fn messages(messages: Vec<OutboxEntry>) -> Outcome {
+        Outcome { output: "\"\"".into(), messages, ..Outcome::default() }
+    }
+
+    #[test]
+    fn messages_arrive_once_and_in_order_with_their_origin_and_no_other() {
+        let setting = Setting::new(2);
+        let target = setting.processes[1];
+        let forged = [("N", "0"), ("From-Process", "me"), ("Origin-Slot", "99"), ("Type", "Process")];
+        let sent = [to(&target.to_string(), &forged), to(&target.to_string(), &[("N", "1")])];
+        setting.sends(messages(sent.to_vec()));
+        let mut messenger = Messenger::new();
+        assert_eq!(setting.round(&mut messenger, &unit(3), 0), 2);
+        assert_eq!(setting.round(&mut messenger, &unit(3), 60_000), 0, "nothing goes out twice");
+        let source = setting.processes[0].to_string();
+        for (n, received) in setting.entries(&target).iter().enumerate() {
+            let tags = |name: &str| {
+                let named = received.item.tags().iter().filter(|tag| tag.name == name);
+                named.map(|tag| tag.value.clone()).collect::<Vec<_>>()
+            };
+            assert_eq!(tags("N"), [n.to_string()]);
+            assert_eq!(tags("From-Process"), [source.clone()]);
+            assert_eq!(tags("Origin-Slot"), ["0"]);
+            assert_eq!(tags("Origin-Index"), [format!("m{n}")]);
+            assert_eq!(tags("Type"), ["Message"]);
+            assert_eq!(received.assignment.statement.depth, 1);
+        }
+        assert_eq!(setting.entries(&target).len(), 2);
+        assert_eq!(setting.log.delivered(&setting.processes[0]).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_messenger_that_starts_again_sends_the_same_items() {
+        let setting = Setting::new(2);
+        setting.sends(messages(vec![to(&setting.processes[1].to_string(), &[])]));
+        // It gets as far as the submission, and is gone before the receipt.
+        let mut first = Messenger::new();
+        first.wake(&setting.log, &setting.processes[0]).unwrap();
+        let batch = first.expand(&setting.log, &setting.trust, &unit(3), 0).unwrap();
+        setting.log.commit(batch, Durability::Synced).unwrap();
+        first.on_lookup(&setting.processes[1], setting.log.item(&setting.processes[1]).unwrap().as_ref());
+        let lost = first.submissions(0);
+        assert_eq!(setting.assign(&lost[0].submissions[0]), Ok((setting.processes[1], 1)));
+
+        assert_eq!(setting.round(&mut Messenger::new(), &unit(3), 0), 1);
+        assert_eq!(setting.entries(&setting.processes[1]).len(), 1, "the scheduler knows it by its id");
+        assert!(matches!(setting.states()[..], [DeliveryState::Scheduled { slot: 1, .. }]));
+    }
+
+    #[test]
+    fn another_messenger_takes_over_when_its_turn_has_come_and_not_before() {
+        let setting = Setting::new(2);
+        setting.sends(messages(vec![to(&setting.processes[1].to_string(), &[])]));
+        let mut second = Messenger::new();
+        assert_eq!(setting.round(&mut second, &unit(4), 1000), 0);
+        assert_eq!(setting.round(&mut second, &unit(4), 1000 + rank_delay_ms(1) - 1), 0);
+        assert_eq!(setting.round(&mut second, &unit(4), 1000 + rank_delay_ms(1)), 1);
+        // The first comes back: its item is another one, but the origin is the same.
+        setting.round(&mut Messenger::new(), &unit(3), 0);
+        assert_eq!(setting.entries(&setting.processes[1]).len(), 1);
+        let stranger = setting.round(&mut Messenger::new(), &unit(8), 1_000_000);
+        assert_eq!(stranger, 0, "nobody trusts this one");
+    }
+
+    #[test]
+    fn what_can_not_be_delivered_says_why_and_holds_nothing_up() {
+        let setting = Setting::new(2);
+        let target = setting.processes[1].to_string();
+        let nobody = Id::from([8; 32]).to_string();
+        let bad_tag = entry(serde_json::json!({ "Target": target, "Tags": [{ "name": "N", "value": 5 }] }));
+        let sent = vec![
+            entry(serde_json::json!({ "Tags": [] })),
+            bad_tag,
+            to("0x0123", &[]),
+            to(&nobody, &[]),
+            OutboxEntry { fields: "garbage".into(), data: None },
+            to(&target, &[]),
+        ];
+        setting.sends(messages(sent));
+        setting.round(&mut Messenger::new(), &unit(3), 0);
+        let mut states = setting.states();
+        states.sort_by_key(|state| format!("{state:?}"));
+        let dead = |part: &str| {
+            states.iter().any(|state| matches!(state, DeliveryState::Dead { reason } if reason.contains(part)))
+        };
+        assert!(dead("Target") && dead("tag N is 5") && dead("no JSON"), "{states:?}");
+        assert_eq!(states.iter().filter(|state| **state == DeliveryState::NoProcess).count(), 2);
+        assert_eq!(setting.entries(&setting.processes[1]).len(), 1);
+        assert_eq!(setting.log.delivered(&setting.processes[0]).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_spawn_is_told_to_its_parent() {
+        let setting = Setting::new(1);
+        let tags = serde_json::json!([
+            { "name": "Module", "value": Id::from([9; 32]).to_string() },
+            { "name": "Reference", "value": "7" },
+        ]);
+        let spawn = entry(serde_json::json!({ "Tags": tags }));
+        setting.sends(Outcome { output: "\"\"".into(), spawns: vec![spawn], ..Outcome::default() });
+        let mut messenger = Messenger::new();
+        assert_eq!(setting.round(&mut messenger, &unit(3), 0), 1, "the child");
+        assert_eq!(setting.round(&mut messenger, &unit(3), 0), 1, "the notice");
+        let notice = &setting.entries(&setting.processes[0])[0].item;
+        let child: Id = notice.tag("Process").unwrap().parse().unwrap();
+        assert_eq!((notice.tag("Action"), notice.tag("Reference")), (Some("Spawned"), Some("7")));
+        assert_eq!(notice.tag("Origin-Index"), Some("n0"));
+        let born = setting.log.entry(&child, 0).unwrap().unwrap();
+        assert_eq!(born.item.tag("From-Process"), Some(setting.processes[0].to_string().as_str()));
+    }
+
+    #[test]
+    fn a_scheduler_that_is_away_is_asked_again_ever_more_slowly() {
+        let setting = Setting::new(2);
+        setting.sends(messages(vec![to(&setting.processes[1].to_string(), &[])]));
+        let mut messenger = Messenger::new();
+        messenger.wake(&setting.log, &setting.processes[0]).unwrap();
+        let batch = messenger.expand(&setting.log, &setting.trust, &unit(3), 0).unwrap();
+        setting.log.commit(batch, Durability::Synced).unwrap();
+        messenger.on_lookup(&setting.processes[1], setting.log.item(&setting.processes[1]).unwrap().as_ref());
+        let mut now = 0;
+        let mut waits = Vec::new();
+        for _ in 0..12 {
+            let submit = messenger.submissions(now).remove(0);
+            assert!(messenger.submissions(now).is_empty(), "one request at a time");
+            messenger.on_failure(&submit, now);
+            let due = messenger.next_due_ms().unwrap();
+            assert!(messenger.submissions(due - 1).is_empty());
+            waits.push(due - now);
+            now = due;
+        }
+        assert!(waits.windows(2).all(|pair| pair[0] <= pair[1]), "{waits:?}");
+        assert!(waits[0] < waits[11] && waits[11] <= 30_000, "{waits:?}");
+        let submit = messenger.submissions(now).remove(0);
+        let place = setting.assign(&submit.submissions[0]);
+        messenger.on_receipts(&setting.log, &submit, &[place], &unit(3), now).unwrap();
+        assert_eq!(messenger.next_due_ms(), None);
+    }
+}
