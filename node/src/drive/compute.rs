@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ao_protocol::attestation::Attestation;
+use ao_protocol::backoff::Backoff;
 use ao_protocol::compute::{self, Attestor, Job};
 use ao_protocol::id::Id;
 use ao_protocol::log::{Durability, Log, LogError};
@@ -33,8 +34,10 @@ const IDLE: Duration = Duration::from_secs(60);
 const IDLE_WHEN_FULL: Duration = Duration::from_millis(200);
 /// Most slots that are sent to a worker at once.
 const MAX_BATCH: usize = compute::MAX_SLOTS_PER_ATTESTATION as usize;
-/// Wait before a process that could not be computed is tried again.
-const RETRY: Duration = Duration::from_secs(5);
+/// First wait before a process that could not be computed is tried again, in milliseconds.
+const FIRST_RETRY_MS: u64 = 1000;
+/// Longest wait, in milliseconds: each try may replay the whole log.
+const LAST_RETRY_MS: u64 = 5 * 60 * 1000;
 
 /// Evaluates what this node follows, until the log fails. A handle; cloning is cheap.
 #[derive(Clone)]
@@ -135,15 +138,16 @@ impl Computer {
 
     /// Computes one process until nothing happened for a while.
     async fn follow(self, process: Id, news: Arc<Notify>) {
+        let mut backoff = Backoff::new(FIRST_RETRY_MS, LAST_RETRY_MS);
         loop {
             match self.compute(&process, &news).await {
-                Ok(()) => {}
+                Ok(()) => backoff.reset(),
                 Err(Stall::Log(cause)) => return self.0.world.fail(&cause),
                 Err(Stall::Reason(reason)) => {
                     warn!(%process, %reason, "a process is not computed here");
                     self.stall(&process, Some(reason));
-                    // A new slot, or time, may bring what is missing.
-                    let _ = tokio::time::timeout(RETRY, news.notified()).await;
+                    // Time may bring what is missing. New slots do not, and anybody can make them come fast.
+                    tokio::time::sleep(Duration::from_millis(backoff.next_ms())).await;
                     continue;
                 }
             }

@@ -162,7 +162,10 @@ impl Owner {
             Command::Dial { address, done } => self.dial(address, done),
             Command::Listening(done) => {
                 let full = |address: &Multiaddr| address.clone().with(Protocol::P2p(self.own.inner())).to_string();
-                let _ = done.send(self.swarm.listeners().map(full).collect());
+                let mut addresses: Vec<String> = self.swarm.listeners().map(full).collect();
+                // TCP first: it gets through where UDP does not.
+                addresses.sort_by_key(|address| !address.contains("/tcp/"));
+                let _ = done.send(addresses);
             }
             Command::Block { peer, blocked, done } => {
                 self.block(&peer, blocked);
