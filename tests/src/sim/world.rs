@@ -108,6 +108,8 @@ impl World {
         network.open = false;
         (network.schedulers, network.messengers) = (with(Role::Su), with(Role::Mu));
         network.compute_units = with(Role::Cu);
+        // Where there is one messenger only, nobody makes up for what it forgets.
+        network.messengers.truncate(rng.random_range(1..=network.messengers.len()));
         let addresses: Vec<(Address, Vec<Role>)> =
             wallets.iter().zip(ROLES).map(|(wallet, roles)| (wallet.address(), roles.to_vec())).collect();
         let trust = Trust { network: Arc::new(network), announced: addresses.clone() };
