@@ -20,6 +20,10 @@ const QUEUE: usize = 1024;
 const MAX_BATCH: usize = 64;
 /// How often tips are compared with some peer, though nothing was heard.
 const COMPARE: Duration = Duration::from_secs(5);
+/// Most pages of tips that are asked of one peer in one go: a peer that makes up processes does not hold this up.
+const MAX_TIP_PAGES: usize = 1000;
+/// Longest time that one comparison may take.
+const COMPARISON_LIMIT: Duration = Duration::from_secs(60);
 /// Shortest time between two looks at what is to be fetched.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -212,8 +216,15 @@ async fn fetch_range(world: &World, follower: &Follower, fetch: Fetch<PeerId>) -
 
 /// Asks a peer for all its tips and notes what it has beyond this node.
 pub async fn compare_tips(world: World, follower: Follower, peer: PeerId) {
+    let comparison = ask_for_tips(&world, &follower, peer);
+    if tokio::time::timeout(COMPARISON_LIMIT, comparison).await.is_err() {
+        debug!("comparing tips took too long; the rest is compared another time");
+    }
+}
+
+async fn ask_for_tips(world: &World, follower: &Follower, peer: PeerId) {
     let mut after = None;
-    loop {
+    for _ in 0..MAX_TIP_PAGES {
         let tips = match world.net().request(&peer, &Request::Tips { after }).await {
             Ok(Response::Tips(tips)) if !tips.is_empty() => tips,
             _ => return,
