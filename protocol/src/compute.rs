@@ -4,7 +4,7 @@
 use thiserror::Error;
 
 use crate::attestation::{Attestation, Claim};
-use crate::entry::Entry;
+use crate::evidence;
 use crate::id::{Digest, Id};
 use crate::log::{Batch, Log, LogError, Write};
 use crate::message::Message;
@@ -16,6 +16,8 @@ use crate::wallet::{Signer, WalletError};
 
 /// An attestation comes at least every so many slots, so that a proof of one outcome needs no more than these.
 pub const MAX_SLOTS_PER_ATTESTATION: u64 = 64;
+/// Most bytes of items that are read to be evaluated in one go; one item always is.
+pub const MAX_JOB_BYTES: usize = 8 * 1024 * 1024;
 
 /// A slot to be evaluated.
 #[derive(Clone, Debug)]
@@ -32,27 +34,23 @@ pub struct Job {
     pub chain_before: Digest,
 }
 
-/// What stops a process from being computed further.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Halt {
-    /// Two assignments of one slot are known: nothing from there on is computed, delivered or called final.
-    Disputed {
-        /// The slot that its scheduler gave twice.
-        slot: u64,
-    },
-}
-
-/// The next slots to evaluate, in order, at most `limit`; empty when all are.
+/// The next slots to evaluate, in order, at most `limit` or [`MAX_JOB_BYTES`]; empty when all are, or when the process is
+/// disputed from there on.
 pub fn next(log: &dyn Log, process: &Id, limit: usize) -> Result<Vec<Job>, LogError> {
     let computed = log.computed(process)?;
     let first = computed.as_ref().map_or(0, |computed| computed.slot + 1);
     let mut end = log.tip(process)?.map_or(0, |tip| tip.slot + 1);
-    if let Some(Halt::Disputed { slot }) = halt(log, process)? {
+    if let Some(slot) = evidence::disputed_from(log, process)? {
         end = end.min(slot);
     }
     let mut jobs = Vec::new();
+    let mut bytes = 0;
     for slot in (first..end).take(limit) {
         let Some(entry) = log.entry(process, slot)? else { break };
+        bytes += entry.item.bytes().len();
+        if bytes > MAX_JOB_BYTES && !jobs.is_empty() {
+            break;
+        }
         jobs.push(Job {
             process: *process,
             slot,
@@ -63,13 +61,6 @@ pub fn next(log: &dyn Log, process: &Id, limit: usize) -> Result<Vec<Job>, LogEr
         });
     }
     Ok(jobs)
-}
-
-/// Why a process does not go on, if it does not.
-pub fn halt(log: &dyn Log, process: &Id) -> Result<Option<Halt>, LogError> {
-    let Some((entry, _)) = log.evidence(process)? else { return Ok(None) };
-    let slot = Entry::from_own_store(&entry).map(|entry| entry.slot()).unwrap_or(0);
-    Ok(Some(Halt::Disputed { slot }))
 }
 
 /// Who a compute unit is when it attests.
@@ -128,6 +119,12 @@ pub enum AdoptError {
         /// Which slot.
         slot: u64,
     },
+    /// The process is disputed from a slot on: nothing there is taken for final.
+    #[error("the process is disputed from slot {slot} on")]
+    Disputed {
+        /// The slot that its scheduler gave twice.
+        slot: u64,
+    },
     /// They do not add up to what was attested.
     #[error("the outcomes up to slot {slot} do not add up to what {unit} attested")]
     Chain {
@@ -152,6 +149,11 @@ pub fn adopt(
     let count = claim.slot.checked_sub(first).map(|count| count + 1);
     if first != next || count != Some(records.len() as u64) {
         return Ok(Err(AdoptError::Gap { first, next }));
+    }
+    if let Some(slot) = evidence::disputed_from(log, &claim.process)?
+        && claim.slot >= slot
+    {
+        return Ok(Err(AdoptError::Disputed { slot }));
     }
     let mut chain = computed.map_or_else(|| first_chain(&claim.process), |computed| computed.chain);
     let mut batch = Batch::new();

@@ -6,8 +6,11 @@ use thiserror::Error;
 use crate::assignment::{Assignment, AssignmentError};
 use crate::id::Id;
 use crate::item::{DataItem, ItemError, VerifiedItem};
-use crate::origin::DeliveryId;
+use crate::origin::{DeliveryId, Origin};
 use crate::wire::{EntryBytes, ItemBytes};
+
+/// Most bytes of an `Assign`: with it, an entry of the largest item still fits into a response.
+pub const MAX_ASSIGN_BYTES: usize = 64 * 1024;
 
 /// One slot of a process, every signature verified and every part consistent with the others.
 #[derive(Clone, Debug)]
@@ -89,7 +92,17 @@ impl Entry {
         if (statement.slot == 0) != statement.message.is_none() {
             return Err(EntryError::Mismatch("slot 0 is the process itself and no other slot is"));
         }
+        let origin = Origin::read(self.proof.as_ref().unwrap_or(&self.item).tags());
+        if origin != Ok(statement.origin) {
+            return Err(EntryError::Mismatch("the assignment states another origin than the item"));
+        }
         match &self.proof {
+            Some(_) if self.item.target() == Some(statement.process) => {
+                Err(EntryError::Mismatch("a message for this process came with a request to assign it"))
+            }
+            Some(proof) if proof.bytes().len() > MAX_ASSIGN_BYTES => {
+                Err(EntryError::Mismatch("the request that assigned the item is too large"))
+            }
             None if statement.slot > 0 && self.item.target() != Some(statement.process) => {
                 Err(EntryError::Mismatch("a message for another process came without the request that assigned it"))
             }
@@ -113,12 +126,14 @@ impl Entry {
         }
     }
 
-    /// The outbox entry that this slot delivers, if it was pushed by a process. A spawn has no target, for the id of
-    /// the child depends on who signed it.
+    /// The outbox entry that this slot delivers, if it was pushed by a process.
     pub fn delivery(&self) -> Option<DeliveryId> {
         let statement = &self.assignment.statement;
-        let target = (statement.slot > 0).then_some(statement.process);
-        statement.origin.map(|origin| DeliveryId { origin, target })
+        let target = match statement.slot {
+            0 => Id::from(self.assignment.item.address().to_bytes()),
+            _ => statement.process,
+        };
+        statement.origin.map(|origin| DeliveryId { origin, target: Some(target) })
     }
 
     /// The process.

@@ -10,6 +10,7 @@ pub mod attestation;
 pub mod backoff;
 pub mod compute;
 pub mod entry;
+pub mod evidence;
 pub mod id;
 pub mod item;
 pub mod log;

@@ -31,7 +31,7 @@ pub struct Module {
     pub source: String,
 }
 
-/// Why an item is not a module that can be run here. The text becomes the error of every result of the process.
+/// Why an item is not a module that can be run here. The text says why the process is not computed.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum ModuleError {
     /// Not of type Module.

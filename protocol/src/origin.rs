@@ -80,13 +80,13 @@ impl fmt::Display for Origin {
     }
 }
 
-/// An entry on its way to one receiver: an assignment may name several processes, so the target is part of it; a spawn
-/// has none, because its child's id depends on who signs it.
+/// An entry on its way to one receiver: an assignment may name several processes, so the target is part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct DeliveryId {
     /// The outbox entry.
     pub origin: Origin,
-    /// The receiving process; none for a spawn.
+    /// The receiving process. For a spawn it is its scheduler's address, which follows from the outcome (the child's id
+    /// depends on who signs it), and in whose name nobody else can give slots. None for what names no process.
     pub target: Option<Id>,
 }
 

@@ -2,12 +2,14 @@
 //! fits; [`Repair`] knows who claims to have more than this node and asks for it, a range at a time.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use thiserror::Error;
 
 use crate::assignment::first_link;
 use crate::backoff::Backoff;
 use crate::entry::Entry;
+use crate::evidence;
 use crate::id::Id;
 use crate::log::{Batch, Log, LogError, Write};
 use crate::process::{Process, ProcessError};
@@ -18,6 +20,8 @@ pub const MAX_FETCHES: usize = 32;
 pub const MAX_CLAIMS: usize = 16;
 /// Most processes that are known to have a gap; tips that come later are heard again.
 pub const MAX_GAPS: usize = 100_000;
+/// Most gaps that are looked at in one go.
+const MAX_LOOKED_AT: usize = 1000;
 /// Wait after a failed fetch, in milliseconds, doubling up to [`LAST_RETRY_MS`].
 const FIRST_RETRY_MS: u64 = 200;
 /// Longest wait after failed fetches, in milliseconds.
@@ -96,8 +100,7 @@ pub fn accept(log: &dyn Log, batch: &mut Batch, entry: Entry) -> Result<Result<A
         if ours.assignment.id() == entry.assignment.id() {
             return Ok(Ok(Accepted::Known));
         }
-        let entries = Box::new((ours.to_bytes(), entry.to_bytes()));
-        batch.push(Write::Evidence { process, entries });
+        batch.push(evidence::between(&ours, &entry));
         return Ok(Ok(Accepted::Evidence));
     }
     if statement.hash_chain != link {
@@ -128,6 +131,8 @@ pub struct Fetch<Peer> {
 pub struct Repair<Peer> {
     gaps: BTreeMap<Id, Gap<Peer>>,
     under_way: usize,
+    /// The last process that was asked for: the others have their turn before it has again.
+    last: Option<Id>,
 }
 
 struct Gap<Peer> {
@@ -140,7 +145,7 @@ struct Gap<Peer> {
 
 impl<Peer: Ord + Clone> Default for Repair<Peer> {
     fn default() -> Repair<Peer> {
-        Repair { gaps: BTreeMap::new(), under_way: 0 }
+        Repair { gaps: BTreeMap::new(), under_way: 0, last: None }
     }
 }
 
@@ -175,10 +180,18 @@ impl<Peer: Ord + Clone> Repair<Peer> {
     pub fn fetches(&mut self, log: &dyn Log, now_ms: u64) -> Result<Vec<Fetch<Peer>>, LogError> {
         let mut fetches = Vec::new();
         let mut closed = Vec::new();
-        for (process, gap) in &mut self.gaps {
+        let turn = |range: (Bound<Id>, Bound<Id>)| self.gaps.range(range).map(|(process, _)| *process);
+        let (above, below) = match self.last {
+            Some(last) => ((Bound::Excluded(last), Bound::Unbounded), (Bound::Unbounded, Bound::Included(last))),
+            None => ((Bound::Unbounded, Bound::Unbounded), (Bound::Unbounded, Bound::Excluded(Id::from([0; 32])))),
+        };
+        let order: Vec<Id> = turn(above).chain(turn(below)).take(MAX_LOOKED_AT).collect();
+        for process in &order {
             if self.under_way >= MAX_FETCHES {
                 break;
             }
+            self.last = Some(*process);
+            let Some(gap) = self.gaps.get_mut(process) else { continue };
             if gap.asked.is_some() || now_ms < gap.not_before_ms {
                 continue;
             }
@@ -329,7 +342,10 @@ mod tests {
         take(&log, &one).unwrap();
         assert_eq!(crate::compute::next(&log, &first.process(), 10).unwrap().len(), 2);
         assert_eq!(take(&log, &other).unwrap(), Accepted::Evidence);
-        assert_eq!(log.evidence(&first.process()).unwrap(), Some((one.to_bytes(), other.to_bytes())));
+        let (ours, theirs) = log.evidence(&first.process()).unwrap().unwrap();
+        let assignments = [&one, &other].map(|entry| entry.to_bytes().assignment);
+        assert_eq!([ours.assignment, theirs.assignment], assignments);
+        assert!(ours.item.is_none() && theirs.item.is_none(), "evidence stays small");
         assert_eq!(crate::compute::next(&log, &first.process(), 10).unwrap().len(), 1, "only what is below it");
     }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::assignment::{Assignment, Statement, first_link};
-use crate::entry::Entry;
+use crate::entry::{Entry, MAX_ASSIGN_BYTES};
 use crate::id::{Address, Id};
 use crate::item::VerifiedItem;
 use crate::log::{Batch, Log, LogError, Write};
@@ -188,6 +188,10 @@ fn plan(
     // What is assigned: the item itself, or for an Assign the one that it names.
     let (assigned, proof) = if kind == "Assign" {
         match assigned_item(log, item)? {
+            Ok(assigned) if assigned.target() == Some(target) => {
+                let text = format!("item {} is a message for {target}: it is scheduled as it is", assigned.id());
+                refuse!(Refusal::Invalid(text));
+            }
             Ok(assigned) => (assigned, Some(item.clone())),
             Err(refusal) => refuse!(refusal),
         }
@@ -200,7 +204,8 @@ fn plan(
         return Ok(Ok(Plan::Known(entry)));
     }
     if let Some(origin) = origin {
-        let delivery = DeliveryId { origin, target: (kind != "Process").then_some(target) };
+        let target = if kind == "Process" { Id::from(process.scheduler.to_bytes()) } else { target };
+        let delivery = DeliveryId { origin, target: Some(target) };
         if let Some((process, slot)) = batch.slot_of_delivery(log, &delivery)?
             && let Some(entry) = batch.entry(log, &process, slot)?
         {
@@ -239,6 +244,10 @@ fn well_formed(item: &VerifiedItem) -> Result<(), String> {
 
 /// The item that an Assign names, from this scheduler's own log.
 fn assigned_item(log: &dyn Log, assign: &VerifiedItem) -> Result<Result<VerifiedItem, Refusal>, LogError> {
+    let bytes = assign.bytes().len();
+    if bytes > MAX_ASSIGN_BYTES {
+        return Ok(Err(Refusal::Invalid(format!("an Assign of {bytes} bytes; at most {MAX_ASSIGN_BYTES} are taken"))));
+    }
     let Some(name) = assign.tag("Message") else {
         return Ok(Err(Refusal::Invalid("an Assign needs the tag Message: the id of the item to assign".into())));
     };
@@ -281,6 +290,10 @@ fn proven(
         Err(cause) => return Ok(Err(false_origin(&cause.to_string()))),
     };
     if !trust.messengers(&source).contains(&item.address()) {
+        if trust.network.open && source.authorities.is_empty() {
+            // Anybody may be a messenger there, and this one may be about to announce itself.
+            return Ok(Err(Refusal::UnprovenOrigin(origin.to_string())));
+        }
         let reason = format!("{} is no messenger that process {} trusts", item.address(), origin.process);
         return Ok(Err(false_origin(&reason)));
     }
@@ -416,6 +429,86 @@ mod tests {
         let after = setting.user(message(setting.target, 2)).unwrap();
         let times = [before, after].map(|receipt| receipt.entry.assignment.statement.timestamp_ms);
         assert_eq!(times, [1000, 1000]);
+    }
+
+    #[test]
+    fn nobody_takes_the_place_of_another_processs_spawn() {
+        let mut setting = Setting::new();
+        let origin =
+            Origin { process: setting.source, slot: 2, index: OutboxIndex { kind: OutboxKind::Spawn, position: 0 } };
+        let spawn = |n: u8, scheduler: &Wallet| {
+            let mut item = ItemBuilder::new()
+                .anchor([n; 32])
+                .tag("Data-Protocol", "ao")
+                .tag("Type", "Process")
+                .tag("Module", Id::from([9; 32]).to_string())
+                .tag("Scheduler", scheduler.address().to_string());
+            item.tags.extend(origin.tags());
+            item
+        };
+        // A stranger's process, scheduled by the stranger, that claims to be what the source spawned.
+        let stranger = Wallet::ed25519_from_seed([66; 32]);
+        let item = spawn(1, &stranger).sign(&stranger).unwrap();
+        let statement = Statement {
+            process: item.id(),
+            epoch: 0,
+            slot: 0,
+            hash_chain: first_link(&item.id()),
+            block_height: 0,
+            timestamp_ms: 1,
+            message: None,
+            messenger: None,
+            depth: 0,
+            origin: Some(origin),
+        };
+        let entry = Entry { assignment: statement.sign(&stranger).unwrap(), item, proof: None };
+        let mut batch = Batch::new();
+        let entry = Entry::verify(&entry.to_bytes()).unwrap();
+        crate::repair::accept(&setting.log, &mut batch, entry).unwrap().unwrap();
+        setting.log.commit(batch, Durability::Relaxed).unwrap();
+
+        let real = spawn(2, &setting.unit);
+        let first = setting.submit(&real, &messenger(), 1).unwrap();
+        assert!(first.new, "the real one gets its slot");
+        let again = setting.submit(&spawn(3, &setting.unit), &messenger(), 1).unwrap();
+        assert!(!again.new && again.entry.process() == first.entry.process(), "and only one");
+    }
+
+    #[test]
+    fn an_entry_states_the_origin_of_its_item_and_no_other() {
+        let mut setting = Setting::new();
+        let receipt = setting.user(message(setting.target, 50)).unwrap();
+        let index = OutboxIndex { kind: OutboxKind::Message, position: 0 };
+        let mut forged = receipt.entry;
+        forged.assignment.statement.origin = Some(Origin { process: setting.source, slot: 1, index });
+        forged.assignment = forged.assignment.statement.clone().sign(&setting.unit).unwrap();
+        let cause = Entry::verify(&forged.to_bytes()).unwrap_err().to_string();
+        assert!(cause.contains("another origin"), "{cause}");
+    }
+
+    #[test]
+    fn an_assign_is_small_and_for_another_process() {
+        let mut setting = Setting::new();
+        let item = setting.user(message(setting.target, 50)).unwrap().entry.item;
+        let assign = |target: Id, data: usize| {
+            let request = ItemBuilder::new().target(target).tag("Data-Protocol", "ao").tag("Type", "Assign");
+            request.tag("Message", item.id().to_string()).data(vec![0; data])
+        };
+        let refused = |result: Result<Receipt, Refusal>, expected: &str| {
+            let cause = result.unwrap_err();
+            assert!(!cause.is_temporary() && cause.to_string().contains(expected), "{cause}");
+        };
+        let (source, target) = (setting.source, setting.target);
+        refused(setting.user(assign(source, MAX_ASSIGN_BYTES)), "at most");
+        refused(setting.user(assign(target, 0)), "scheduled as it is");
+        let mut entry = setting.user(assign(source, 0)).unwrap().entry;
+        assert!(Entry::verify(&entry.to_bytes()).is_ok());
+        // A relay can't blow an entry up either.
+        entry.proof = Some(assign(source, MAX_ASSIGN_BYTES).sign(&user()).unwrap());
+        assert!(Entry::verify(&entry.to_bytes()).is_err());
+        let mut plain = setting.log.entry(&target, 1).unwrap().unwrap();
+        plain.proof = Some(assign(target, 0).sign(&user()).unwrap());
+        assert!(Entry::verify(&plain.to_bytes()).is_err());
     }
 
     #[test]

@@ -131,10 +131,6 @@ impl Inbound {
                 Response::Tips(tips.into_iter().map(|(process, tip)| (process, tip.slot)).collect())
             }
             Request::Range { process, from } => Response::Range(range(log, &process, from)?),
-            Request::Entry { process, item } => {
-                let slot = log.slot_of_item(&process, &item)?;
-                Response::Entry(slot.map(|slot| log.entry_bytes(&process, slot)).transpose()?.flatten())
-            }
             Request::Item(id) => Response::Item(log.item(&id)?.map(|item| ItemBytes(item.bytes().to_vec()))),
             Request::Outcomes { process, from, to } => {
                 let mut records = Vec::new();

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use ao_protocol::id::Id;
 use ao_protocol::item::VerifiedItem;
 use ao_protocol::log::{Batch, Durability, Log};
 use ao_protocol::scheduler::{self, Moment, Refusal, Submission};
@@ -134,16 +133,4 @@ fn run_batch(requests: Vec<Request>, world: &mut Surroundings) -> bool {
         (world.scheduled)(entries);
     }
     true
-}
-
-/// The processes that entries belong to, each with its highest slot among them, in the order of first mention.
-pub fn tips_of(entries: &[ao_protocol::entry::Entry]) -> Vec<(Id, u64)> {
-    let mut tips: Vec<(Id, u64)> = Vec::new();
-    for entry in entries {
-        match tips.iter_mut().find(|(process, _)| *process == entry.process()) {
-            Some((_, slot)) => *slot = entry.slot().max(*slot),
-            None => tips.push((entry.process(), entry.slot())),
-        }
-    }
-    tips
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use ao_protocol::attestation::Attestation;
 use ao_protocol::id::{Address, Id};
 use ao_protocol::item::VerifiedItem;
-use ao_protocol::log::{Batch, Computed, Delivery, Durability, Log, LogError, MAX_PAGE, Tip, Write};
+use ao_protocol::log::{Batch, Computed, Delivery, DeliveryState, Durability, Log, LogError, MAX_PAGE, Tip, Write};
 use ao_protocol::origin::DeliveryId;
 use ao_protocol::outcome::OutcomeRecord;
 use ao_protocol::wire::{self, EntryBytes, ItemBytes};
@@ -201,7 +201,18 @@ impl Store {
                 let key = schema::attestation(&claim.process, claim.slot, &attestation.unit());
                 self.put(batch, Table::Attestations, &key, &attestation.to_bytes())
             }
-            Write::Delivery(delivery) => self.put(batch, Table::Deliveries, &schema::delivery(&delivery.id), delivery),
+            Write::Delivery(delivery) => {
+                if let Some(target) = &delivery.id.target {
+                    let key = schema::waiting(target, &delivery.id);
+                    match delivery.state {
+                        // The id is the value, too: a key can't be read back.
+                        DeliveryState::NoProcess => self.put(batch, Table::Waiting, &key, &delivery.id)?,
+                        DeliveryState::Pending => {}
+                        _ => batch.delete_cf(self.table(Table::Waiting)?, key),
+                    }
+                }
+                self.put(batch, Table::Deliveries, &schema::delivery(&delivery.id), delivery)
+            }
             Write::Delivered { process, next } => self.put(batch, Table::Delivered, &schema::process(process), next),
             Write::Evidence { process, entries } => {
                 if self.evidence(process)?.is_some() {
@@ -338,9 +349,41 @@ impl Log for Store {
         Ok(deliveries)
     }
 
+    fn delivery(&self, id: &DeliveryId) -> Result<Option<Delivery>, LogError> {
+        self.read(Table::Deliveries, &schema::delivery(id))
+    }
+
+    fn waited_for(&self, after: Option<&Id>, limit: usize) -> Result<Vec<Id>, LogError> {
+        let mut targets: Vec<Id> = Vec::new();
+        // From target to target by seeking: each may have any number of entries.
+        let mut from = after.map_or_else(Vec::new, behind);
+        while targets.len() < limit.min(MAX_PAGE) {
+            let Some(found) = self.iterate(Table::Waiting, &[], &from)?.next() else { break };
+            let (key, _) = found.map_err(database)?;
+            let Some(target) = key.first_chunk::<32>().map(|target| Id::from(*target)) else { break };
+            from = behind(&target);
+            targets.push(target);
+        }
+        Ok(targets)
+    }
+
+    fn waiting(&self, target: &Id, after: Option<&DeliveryId>) -> Result<Vec<DeliveryId>, LogError> {
+        let from = after
+            .map_or_else(|| target.as_ref().to_vec(), |after| [&schema::waiting(target, after)[..], &[0]].concat());
+        let found = self.range(Table::Waiting, target.as_ref(), &from, MAX_PAGE)?;
+        Ok(found.into_iter().map(|(_, id)| id).collect())
+    }
+
     fn evidence(&self, process: &Id) -> Result<Option<(EntryBytes, EntryBytes)>, LogError> {
         self.read(Table::Evidence, &schema::process(process))
     }
+}
+
+/// A key behind all that begin with this id.
+fn behind(id: &Id) -> Vec<u8> {
+    let mut key = id.as_ref().to_vec();
+    key.resize(111, 0xff);
+    key
 }
 
 fn attestation(key: &[u8], bytes: &[u8]) -> Result<Attestation, LogError> {

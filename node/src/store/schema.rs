@@ -7,7 +7,7 @@ use ao_protocol::wire::ItemBytes;
 use serde::{Deserialize, Serialize};
 
 /// Version of everything below. A database of another version is not opened.
-pub(super) const FORMAT_VERSION: u32 = 1;
+pub(super) const FORMAT_VERSION: u32 = 2;
 
 /// Key of the format version in the default column family.
 pub(super) const FORMAT_KEY: &[u8] = b"format";
@@ -35,13 +35,15 @@ pub(super) enum Table {
     Delivered,
     /// delivery → its state
     Deliveries,
+    /// target that is no process yet, delivery → nothing
+    Waiting,
     /// process → two assignments of one slot
     Evidence,
 }
 
 impl Table {
     /// All tables, to open them.
-    pub(super) const ALL: [Table; 11] = [
+    pub(super) const ALL: [Table; 12] = [
         Table::Entries,
         Table::Tips,
         Table::SlotsByItem,
@@ -52,6 +54,7 @@ impl Table {
         Table::Attestations,
         Table::Delivered,
         Table::Deliveries,
+        Table::Waiting,
         Table::Evidence,
     ];
 
@@ -68,6 +71,7 @@ impl Table {
             Table::Attestations => "attestations",
             Table::Delivered => "delivered",
             Table::Deliveries => "deliveries",
+            Table::Waiting => "waiting",
             Table::Evidence => "evidence",
         }
     }
@@ -133,6 +137,14 @@ pub(super) fn delivery(id: &DeliveryId) -> [u8; 78] {
         key[45] = 1;
         key[46..].copy_from_slice(target.as_ref());
     }
+    key
+}
+
+/// target, delivery
+pub(super) fn waiting(target: &Id, id: &DeliveryId) -> [u8; 110] {
+    let mut key = [0; 110];
+    key[..32].copy_from_slice(target.as_ref());
+    key[32..].copy_from_slice(&delivery(id));
     key
 }
 

@@ -69,7 +69,7 @@ impl Batch {
         if let Write::Entry(entry) = &write {
             let (process, slot) = (entry.process(), entry.slot());
             self.tips.insert(process, Tip::after(entry));
-            self.items.entry((process, entry.item.id())).or_insert(slot);
+            self.items.insert((process, entry.item.id()), slot);
             if let Some(delivery) = entry.delivery() {
                 self.deliveries.insert(delivery, (process, slot));
             }

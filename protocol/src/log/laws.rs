@@ -24,6 +24,8 @@ pub fn all<L: Log>(make: &dyn Fn() -> L) {
     outcomes_move_the_cursor(&make());
     attestations_are_found_from_a_slot_on(&make());
     deliveries_keep_their_latest_state(&make());
+    what_waits_for_a_process_is_found_by_it(&make());
+    of_two_slots_the_last_is_found(&make());
     the_first_evidence_stays(&make());
     a_batch_sees_itself(&make());
 }
@@ -196,6 +198,56 @@ fn deliveries_keep_their_latest_state(log: &dyn Log) {
     batch.push(Write::Delivery(Box::new(settled.clone())));
     must(log.commit(batch, Durability::Synced));
     assert_eq!(must(log.deliveries(&source, 1))[1], settled);
+}
+
+fn what_waits_for_a_process_is_found_by_it(log: &dyn Log) {
+    let (near, far) = (Id::from([2; 32]), Id::from([3; 32]));
+    let id = |slot, target| DeliveryId {
+        origin: Origin {
+            process: Id::from([1; 32]),
+            slot,
+            index: OutboxIndex { kind: OutboxKind::Message, position: 0 },
+        },
+        target,
+    };
+    let write = |id, state| {
+        let mut batch = Batch::new();
+        batch.push(Write::Delivery(Box::new(Delivery { id, item: None, depth: 1, state })));
+        must(log.commit(batch, Durability::Synced));
+    };
+    for slot in [300, 2] {
+        write(id(slot, Some(near)), DeliveryState::NoProcess);
+    }
+    write(id(5, Some(far)), DeliveryState::NoProcess);
+    write(id(6, Some(far)), DeliveryState::Pending);
+    // A wallet waits for nothing.
+    write(id(7, None), DeliveryState::NoProcess);
+    assert_eq!(must(log.waited_for(None, 10)), [near, far]);
+    assert_eq!(must(log.waited_for(Some(&near), 10)), [far]);
+    assert_eq!(must(log.waited_for(None, 1)), [near]);
+    assert_eq!(must(log.waiting(&near, None)), [id(2, Some(near)), id(300, Some(near))]);
+    assert_eq!(must(log.waiting(&near, Some(&id(2, Some(near))))), [id(300, Some(near))]);
+    assert_eq!(must(log.waiting(&far, None)), [id(5, Some(far))]);
+    write(id(2, Some(near)), DeliveryState::Scheduled { process: near, slot: 1 });
+    write(id(5, Some(far)), DeliveryState::Dead { reason: "refused".into() });
+    assert_eq!(must(log.waiting(&near, None)), [id(300, Some(near))]);
+    assert_eq!(must(log.waited_for(None, 10)), [near]);
+    let state = must(log.delivery(&id(2, Some(near)))).map(|delivery| delivery.state);
+    assert_eq!(state, Some(DeliveryState::Scheduled { process: near, slot: 1 }));
+    assert!(must(log.delivery(&id(9, Some(near)))).is_none());
+}
+
+fn of_two_slots_the_last_is_found(log: &dyn Log) {
+    // No scheduler that keeps the rules gives an item two; every log must answer the same when one did.
+    let entries = schedule(log, 1, 2);
+    let mut again = entries[1].clone();
+    again.assignment.statement.slot = 2;
+    let again = must(again.assignment.statement.clone().sign(&wallet(1)));
+    let entry = Entry { assignment: again, item: entries[1].item.clone(), proof: None };
+    let mut batch = Batch::new();
+    batch.push(Write::Entry(Box::new(entry)));
+    must(log.commit(batch, Durability::Synced));
+    assert_eq!(must(log.slot_of_item(&entries[0].process(), &entries[1].item.id())), Some(2));
 }
 
 fn the_first_evidence_stays(log: &dyn Log) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Batch, Computed, Delivery, Durability, Log, LogError, MAX_PAGE, Tip, Write};
+use super::{Batch, Computed, Delivery, DeliveryState, Durability, Log, LogError, MAX_PAGE, Tip, Write};
 use crate::attestation::Attestation;
 use crate::id::{Address, Id};
 use crate::item::VerifiedItem;
@@ -52,15 +52,20 @@ impl Clone for MemoryLog {
 }
 
 impl Tables {
+    fn waiting(&self) -> impl Iterator<Item = &DeliveryId> {
+        let waits = |delivery: &&Delivery| delivery.state == DeliveryState::NoProcess;
+        self.deliveries.values().filter(waits).map(|delivery| &delivery.id)
+    }
+
     fn write(&mut self, write: Write) {
         match write {
             Write::Entry(entry) => {
                 let (process, slot) = (entry.process(), entry.slot());
                 self.entries.insert((process, slot), entry.to_bytes());
                 self.tips.insert(process, Tip::after(&entry));
-                self.slots_by_item.entry((process, entry.item.id())).or_insert(slot);
+                self.slots_by_item.insert((process, entry.item.id()), slot);
                 if let Some(delivery) = entry.delivery() {
-                    self.slots_by_delivery.entry(delivery).or_insert((process, slot));
+                    self.slots_by_delivery.insert(delivery, (process, slot));
                 }
                 self.items.insert(entry.assignment.id(), entry.assignment.item.clone());
                 self.items.insert(entry.item.id(), entry.item);
@@ -154,6 +159,26 @@ impl Log for MemoryLog {
         let tables = self.tables();
         let of_slot = |id: &DeliveryId| id.origin.process == *process && id.origin.slot == slot;
         Ok(tables.deliveries.values().filter(|delivery| of_slot(&delivery.id)).cloned().collect())
+    }
+
+    fn delivery(&self, id: &DeliveryId) -> Result<Option<Delivery>, LogError> {
+        Ok(self.tables().deliveries.get(id).cloned())
+    }
+
+    fn waited_for(&self, after: Option<&Id>, limit: usize) -> Result<Vec<Id>, LogError> {
+        let tables = self.tables();
+        let mut targets: Vec<Id> = tables.waiting().filter_map(|id| id.target).collect();
+        targets.sort();
+        targets.dedup();
+        let above = targets.into_iter().filter(|id| after.is_none_or(|after| id > after));
+        Ok(above.take(limit.min(MAX_PAGE)).collect())
+    }
+
+    fn waiting(&self, target: &Id, after: Option<&DeliveryId>) -> Result<Vec<DeliveryId>, LogError> {
+        let tables = self.tables();
+        let above = tables.waiting().filter(|id| after.is_none_or(|after| *id > after));
+        let found = above.filter(|id| id.target == Some(*target)).copied();
+        Ok(found.take(MAX_PAGE).collect())
     }
 
     fn evidence(&self, process: &Id) -> Result<Option<(EntryBytes, EntryBytes)>, LogError> {

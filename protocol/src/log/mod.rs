@@ -153,6 +153,12 @@ pub trait Log: Send + Sync {
     /// The deliveries of a slot's outbox, in order.
     fn deliveries(&self, process: &Id, slot: u64) -> Result<Vec<Delivery>, LogError>;
 
+    /// An outbox entry on its way, or settled.
+    fn delivery(&self, id: &DeliveryId) -> Result<Option<Delivery>, LogError>;
+    /// Targets above `after` that entries in state [`DeliveryState::NoProcess`] wait for, in order, at most a page.
+    fn waited_for(&self, after: Option<&Id>, limit: usize) -> Result<Vec<Id>, LogError>;
+    /// The entries above `after` that wait for a target to become a process, in the order of their ids, at most a page.
+    fn waiting(&self, target: &Id, after: Option<&DeliveryId>) -> Result<Vec<DeliveryId>, LogError>;
     /// Two assignments of one slot, if such evidence against the process's scheduler is known.
     fn evidence(&self, process: &Id) -> Result<Option<(EntryBytes, EntryBytes)>, LogError>;
 

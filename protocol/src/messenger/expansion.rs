@@ -7,7 +7,7 @@ use crate::id::Id;
 use crate::item::VerifiedItem;
 use crate::log::{Delivery, DeliveryState, Log, LogError};
 use crate::origin::{DeliveryId, OutboxKind};
-use crate::outcome::{OutboxEntry, Outcome};
+use crate::outcome::{MAX_OUTBOX_ENTRIES, OutboxEntry, Outcome};
 use crate::wire::ItemBytes;
 
 /// An outbox entry and one of its receivers.
@@ -53,6 +53,10 @@ pub(super) fn deliveries(
 /// Whether this node's log shows every entry of an outbox as scheduled, Spawned notices included.
 pub(super) fn all_scheduled(log: &dyn Log, sender: &Sender<'_>, outcome: &Outcome) -> Result<bool, LogError> {
     for draft in drafts(sender, outcome) {
+        // What can't be delivered by anybody is never scheduled.
+        if matches!(draft.part, Part::NoProcess | Part::Unreadable(_)) {
+            continue;
+        }
         if log.slot_of_delivery(&draft.id)?.is_none() {
             return Ok(false);
         }
@@ -90,11 +94,21 @@ fn drafts<'a>(sender: &Sender<'_>, outcome: &'a Outcome) -> Vec<Draft<'a>> {
         draft(OutboxKind::Message, position, target, part);
     }
     for (position, entry) in outcome.spawns.iter().enumerate() {
-        draft(OutboxKind::Spawn, position, None, Part::Spawn(entry, position));
+        let (target, part) = match outbox::scheduler(entry, &sender.process.scheduler) {
+            Ok(scheduler) => (Some(Id::from(scheduler.to_bytes())), Part::Spawn(entry, position)),
+            Err(cause) => (None, Part::Unreadable(cause)),
+        };
+        draft(OutboxKind::Spawn, position, target, part);
     }
+    let mut receivers_left = MAX_OUTBOX_ENTRIES;
     for (position, entry) in outcome.assignments.iter().enumerate() {
         match outbox::assignment(entry) {
+            Ok((_, receivers)) if receivers.len() > receivers_left => {
+                let text = format!("assignments of one slot to more than {MAX_OUTBOX_ENTRIES} processes");
+                draft(OutboxKind::Assignment, position, None, Part::Unreadable(OutboxError::Field(text)));
+            }
             Ok((message, receivers)) => {
+                receivers_left -= receivers.len();
                 for receiver in receivers {
                     draft(OutboxKind::Assignment, position, Some(receiver), Part::Assign(message, receiver));
                 }

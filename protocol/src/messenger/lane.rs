@@ -1,25 +1,30 @@
 //! A lane: what one process sends to one target, in order. One request is under way per lane; the next goes out after
-//! the receipt or the dead letter of the one before.
+//! the receipt or the dead letter of the one before. A lane holds ids only: items stay in the log until they go out.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::backoff::Backoff;
 use crate::id::{Address, Id};
 use crate::item::VerifiedItem;
-use crate::log::Delivery;
+use crate::log::{Log, LogError};
+use crate::origin::DeliveryId;
 use crate::scheduler::Submission;
-use crate::wire::MAX_SUBMISSIONS;
+use crate::wire::{MAX_RANGE_BYTES, MAX_SUBMISSIONS};
 
 /// Wait before the first retry, in milliseconds.
 const FIRST_RETRY_MS: u64 = 250;
 /// Longest wait between retries, in milliseconds.
 const LAST_RETRY_MS: u64 = 30_000;
+/// After so many failures in a row a lane is parked: it is still tried, but nothing waits for it.
+const PARKED_AFTER: u32 = 8;
 
-/// From which process to which; spawns of one process share a lane.
+/// From which process to which; spawns of one process share a lane for each scheduler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct LaneKey {
     pub(super) source: Id,
-    pub(super) target: Option<Id>,
+    /// The process, or the scheduler of spawns.
+    pub(super) target: Id,
+    pub(super) spawn: bool,
 }
 
 /// Submissions to one scheduler, to be made in this order.
@@ -36,17 +41,11 @@ pub struct Submit {
 pub(super) struct Lane {
     /// The target's scheduler, once it is known.
     pub(super) scheduler: Option<Address>,
-    queue: VecDeque<Queued>,
+    queue: VecDeque<DeliveryId>,
+    queued: BTreeSet<DeliveryId>,
     under_way: bool,
     backoff: Backoff,
     not_before_ms: u64,
-}
-
-struct Queued {
-    delivery: Delivery,
-    submission: Submission,
-    /// The scheduler that a spawn names itself.
-    scheduler: Option<Address>,
 }
 
 impl Default for Lane {
@@ -54,6 +53,7 @@ impl Default for Lane {
         Lane {
             scheduler: None,
             queue: VecDeque::new(),
+            queued: BTreeSet::new(),
             under_way: false,
             backoff: Backoff::new(FIRST_RETRY_MS, LAST_RETRY_MS),
             not_before_ms: 0,
@@ -62,30 +62,40 @@ impl Default for Lane {
 }
 
 impl Lane {
-    /// Adds a delivery at the end; false when it has no item that can be submitted.
-    pub(super) fn push(&mut self, delivery: &Delivery) -> bool {
-        let item = delivery.item.as_ref().and_then(|item| VerifiedItem::from_own_store(item.0.clone()).ok());
-        let Some(item) = item else { return false };
-        let scheduler = match delivery.id.target {
-            None => item.tag("Scheduler").and_then(|scheduler| scheduler.parse().ok()),
-            Some(_) => None,
-        };
-        let submission = Submission { messenger: item.address(), item, depth: delivery.depth };
-        self.queue.push_back(Queued { delivery: delivery.clone(), submission, scheduler });
-        true
+    /// Adds a delivery at the end; false when it is there already.
+    pub(super) fn push(&mut self, id: DeliveryId) -> bool {
+        let new = self.queued.insert(id);
+        if new {
+            self.queue.push_back(id);
+        }
+        new
     }
 
-    /// What is to be submitted now: as many from the front as go to one scheduler.
-    pub(super) fn take(&mut self, now_ms: u64) -> Option<(Address, Vec<Submission>)> {
-        if self.under_way || now_ms < self.not_before_ms {
-            return None;
+    /// What is to be submitted now: as many from the front as fit into a request.
+    pub(super) fn take(&mut self, log: &dyn Log, now_ms: u64) -> Result<Option<(Address, Vec<Submission>)>, LogError> {
+        let Some(scheduler) = self.scheduler else { return Ok(None) };
+        if self.under_way || now_ms < self.not_before_ms || self.queue.is_empty() {
+            return Ok(None);
         }
-        let to = |queued: &Queued| queued.scheduler.or(self.scheduler);
-        let scheduler = self.queue.front().and_then(to)?;
-        let same = self.queue.iter().take_while(|queued| to(queued) == Some(scheduler));
-        let submissions = same.take(MAX_SUBMISSIONS).map(|queued| queued.submission.clone()).collect();
+        let mut submissions = Vec::new();
+        let mut bytes = 0;
+        for id in self.queue.iter().take(MAX_SUBMISSIONS) {
+            let damaged = |cause: &str| LogError::Damaged {
+                record: "delivery",
+                key: id.origin.to_string(),
+                cause: cause.to_string(),
+            };
+            let delivery = log.delivery(id)?.ok_or_else(|| damaged("it is missing"))?;
+            let item = delivery.item.ok_or_else(|| damaged("it has no item"))?;
+            bytes += item.0.len();
+            if bytes > MAX_RANGE_BYTES && !submissions.is_empty() {
+                break;
+            }
+            let item = VerifiedItem::from_own_store(item.0).map_err(|cause| damaged(&cause.to_string()))?;
+            submissions.push(Submission { messenger: item.address(), item, depth: delivery.depth });
+        }
         self.under_way = true;
-        Some((scheduler, submissions))
+        Ok(Some((scheduler, submissions)))
     }
 
     /// The request came back; when not all of it is settled, the rest waits.
@@ -99,12 +109,28 @@ impl Lane {
         }
     }
 
-    pub(super) fn pop(&mut self) -> Option<Delivery> {
-        self.queue.pop_front().map(|queued| queued.delivery)
+    /// Whether it failed for so long that nothing waits for it.
+    pub(super) fn is_parked(&self) -> bool {
+        self.backoff.attempts() >= PARKED_AFTER
     }
 
-    pub(super) fn drain(&mut self) -> Vec<Delivery> {
-        self.queue.drain(..).map(|queued| queued.delivery).collect()
+    pub(super) fn pop(&mut self) -> Option<DeliveryId> {
+        let id = self.queue.pop_front()?;
+        self.queued.remove(&id);
+        Some(id)
+    }
+
+    /// Puts the queue into the order in which its entries were sent; nothing is under way yet.
+    pub(super) fn sort(&mut self) {
+        self.queue.make_contiguous().sort();
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = &DeliveryId> {
+        self.queue.iter()
+    }
+
+    pub(super) fn into_ids(self) -> VecDeque<DeliveryId> {
+        self.queue
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -113,7 +139,7 @@ impl Lane {
 
     /// When the lane is to be looked at again; none while it waits for an answer or a lookup.
     pub(super) fn due_ms(&self) -> Option<u64> {
-        let ready = !self.under_way && self.queue.front().is_some_and(|q| q.scheduler.or(self.scheduler).is_some());
+        let ready = !self.under_way && self.scheduler.is_some() && !self.queue.is_empty();
         ready.then_some(self.not_before_ms)
     }
 }

@@ -91,12 +91,7 @@ impl Sender<'_> {
         if !item.tags.iter().any(|tag| tag.name == "Module") {
             return Err(OutboxError::Field("a spawn needs the tag Module".into()));
         }
-        let named = match item.tags.iter().find(|tag| tag.name == "Scheduler") {
-            Some(tag) if tag.value.parse::<Address>().is_err() => {
-                return Err(OutboxError::Field(format!("Scheduler {:?} of the spawn is no address", tag.value)));
-            }
-            found => found.is_some(),
-        };
+        let named = item.tags.iter().any(|tag| tag.name == "Scheduler");
         let mut item = item.tag("Variant", "ao.TN.1").tag("Data-Protocol", "ao").tag("Type", "Process");
         if !named {
             item = item.tag("Scheduler", self.process.scheduler.to_string());
@@ -142,6 +137,17 @@ pub(super) fn target(entry: &OutboxEntry) -> Result<String, OutboxError> {
     match fields(entry)?.get("Target") {
         Some(Value::String(target)) => Ok(target.clone()),
         _ => Err(OutboxError::Field("a message needs a Target that is a string".into())),
+    }
+}
+
+/// The scheduler of a spawn entry: the one that it names, else that of the process that spawns.
+pub(super) fn scheduler(entry: &OutboxEntry, parent: &Address) -> Result<Address, OutboxError> {
+    match tags(&fields(entry)?)?.iter().find(|tag| tag.name == "Scheduler") {
+        None => Ok(*parent),
+        Some(tag) => {
+            let wrong = |_| OutboxError::Field(format!("Scheduler {:?} of the spawn is no address", tag.value));
+            tag.value.parse().map_err(wrong)
+        }
     }
 }
 

@@ -128,13 +128,6 @@ pub enum Request {
         /// First slot wanted.
         from: u64,
     },
-    /// The entry of a process that assigned this item.
-    Entry {
-        /// Which process.
-        process: Id,
-        /// The item's id.
-        item: Id,
-    },
     /// An item by id, wherever it is kept (in a slot or without one).
     Item(Id),
     /// Outcomes of consecutive slots, each with the chain before it.
@@ -171,8 +164,6 @@ pub enum Response {
     Tips(Vec<(Id, u64)>),
     /// Answer to `Range`: at most [`MAX_RANGE_ENTRIES`] entries and about [`MAX_RANGE_BYTES`] bytes.
     Range(Vec<EntryBytes>),
-    /// Answer to `Entry`.
-    Entry(Option<EntryBytes>),
     /// Answer to `Item`.
     Item(Option<ItemBytes>),
     /// Answer to `Outcomes`: from the first one wanted, as many as are known here and fit.

@@ -116,6 +116,15 @@ impl Log for Disk {
     fn deliveries(&self, process: &Id, slot: u64) -> Result<Vec<Delivery>, LogError> {
         self.current.deliveries(process, slot)
     }
+    fn delivery(&self, id: &DeliveryId) -> Result<Option<Delivery>, LogError> {
+        self.current.delivery(id)
+    }
+    fn waited_for(&self, after: Option<&Id>, limit: usize) -> Result<Vec<Id>, LogError> {
+        self.current.waited_for(after, limit)
+    }
+    fn waiting(&self, target: &Id, after: Option<&DeliveryId>) -> Result<Vec<DeliveryId>, LogError> {
+        self.current.waiting(target, after)
+    }
     fn evidence(&self, process: &Id) -> Result<Option<(EntryBytes, EntryBytes)>, LogError> {
         self.current.evidence(process)
     }

@@ -1,0 +1,177 @@
+//! What is going on with one process's outbox: which slot is next, which are open, and since when their outcomes are
+//! known.
+
+use std::collections::{BTreeMap, VecDeque};
+
+/// Most slots of one process that are worked on at once. Those whose entries all wait for targets that could not be
+/// reached for a while do not count.
+pub const MAX_OPEN_SLOTS: usize = 64;
+
+/// Most notes on when outcomes were first seen; beyond, the latest ones become one.
+const MAX_NOTES: usize = 64;
+
+/// The work on one process.
+pub(super) struct Work {
+    /// The next slot to look at; those below are open or settled.
+    next: u64,
+    /// The cursor as the log has it.
+    settled: u64,
+    /// Up to which slot outcomes were known, and when that was first seen, in milliseconds; both increase.
+    notes: VecDeque<(u64, u64)>,
+    /// Slots with entries that are not settled.
+    open: BTreeMap<u64, Open>,
+    /// How many of them count.
+    active: usize,
+}
+
+/// How many entries of a slot are not settled, and how many of these are in parked lanes.
+#[derive(Clone, Copy, Default)]
+struct Open {
+    left: usize,
+    parked: usize,
+}
+
+impl Open {
+    fn is_active(self) -> bool {
+        self.left > self.parked
+    }
+}
+
+impl Work {
+    /// Work that goes on where the cursor is.
+    pub(super) fn new(settled: u64) -> Work {
+        Work { next: settled, settled, notes: VecDeque::new(), open: BTreeMap::new(), active: 0 }
+    }
+
+    /// Notes that outcomes are known up to a slot.
+    pub(super) fn outcomes_seen(&mut self, slot: u64, now_ms: u64) {
+        let full = self.notes.len() >= MAX_NOTES;
+        match self.notes.back_mut() {
+            Some((last, _)) if *last >= slot => {}
+            // Later is safe: this node's turn then comes later, too.
+            Some(last) if full => *last = (slot, now_ms),
+            _ => self.notes.push_back((slot, now_ms)),
+        }
+    }
+
+    /// When the outcome of a slot was first seen, as far as it is known; earlier slots are forgotten.
+    pub(super) fn seen_ms(&mut self, slot: u64) -> Option<u64> {
+        while self.notes.front().is_some_and(|(last, _)| *last < slot) {
+            self.notes.pop_front();
+        }
+        self.notes.front().map(|(_, at)| *at)
+    }
+
+    /// The slot to be expanded next.
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Whether no further slot may be opened.
+    pub(super) fn is_full(&self) -> bool {
+        self.active >= MAX_OPEN_SLOTS
+    }
+
+    /// The next slot is expanded.
+    pub(super) fn open(&mut self, slot: u64) {
+        self.next = slot + 1;
+    }
+
+    fn change(&mut self, slot: u64, change: impl FnOnce(&mut Open)) {
+        let open = self.open.entry(slot).or_default();
+        let before = open.is_active();
+        change(open);
+        let (after, settled) = (open.is_active(), open.left == 0);
+        if settled {
+            self.open.remove(&slot);
+        }
+        self.active = self.active + usize::from(after) - usize::from(before);
+    }
+
+    /// An entry of a slot is queued.
+    pub(super) fn add(&mut self, slot: u64, parked: bool) {
+        self.change(slot, |open| {
+            open.left += 1;
+            open.parked += usize::from(parked);
+        });
+    }
+
+    /// An entry is settled.
+    pub(super) fn remove(&mut self, slot: u64, parked: bool) {
+        self.change(slot, |open| {
+            open.left = open.left.saturating_sub(1);
+            open.parked = open.parked.saturating_sub(usize::from(parked)).min(open.left);
+        });
+    }
+
+    /// The lane of an entry is parked, or no more.
+    pub(super) fn park(&mut self, slot: u64, parked: bool) {
+        self.change(slot, |open| {
+            open.parked = if parked { open.parked + 1 } else { open.parked.saturating_sub(1) };
+        });
+    }
+
+    /// The cursor's new place, if it moved: all slots below it are settled.
+    pub(super) fn settle(&mut self) -> Option<u64> {
+        let next = self.open.keys().next().copied().unwrap_or(self.next);
+        (next > self.settled).then(|| {
+            self.settled = next;
+            next
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_behind_one_that_waits_do_not_fill_up() {
+        let mut work = Work::new(0);
+        work.open(0);
+        work.add(0, false);
+        for slot in 1..=200 {
+            assert!(!work.is_full());
+            work.open(slot);
+            work.add(slot, false);
+            work.remove(slot, false);
+        }
+        assert_eq!(work.settle(), None, "the cursor stays at what waits");
+        work.remove(0, false);
+        assert_eq!((work.settle(), work.settle()), (Some(201), None));
+    }
+
+    #[test]
+    fn parked_slots_do_not_count() {
+        let mut work = Work::new(0);
+        for slot in 0..MAX_OPEN_SLOTS as u64 {
+            work.open(slot);
+            work.add(slot, false);
+            work.add(slot, true);
+        }
+        assert!(work.is_full());
+        work.park(5, true);
+        assert!(!work.is_full());
+        work.park(5, false);
+        assert!(work.is_full());
+        work.remove(5, false);
+        assert!(!work.is_full(), "what is left of it is parked");
+        work.remove(5, true);
+        assert_eq!(work.active, MAX_OPEN_SLOTS - 1);
+    }
+
+    #[test]
+    fn a_backlog_keeps_its_times() {
+        let mut work = Work::new(0);
+        work.outcomes_seen(9, 100);
+        work.outcomes_seen(9, 150);
+        work.outcomes_seen(20, 200);
+        assert_eq!((work.seen_ms(0), work.seen_ms(9), work.seen_ms(10)), (Some(100), Some(100), Some(200)));
+        assert_eq!(work.seen_ms(21), None);
+        for n in 0..1000 {
+            work.outcomes_seen(30 + n, 300 + n);
+        }
+        assert_eq!(work.notes.len(), MAX_NOTES);
+        assert_eq!(work.seen_ms(1029), Some(1299));
+    }
+}
