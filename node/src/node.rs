@@ -97,7 +97,7 @@ impl Node {
             Some(network) => network,
             None => learn_network(&mut events).await?,
         };
-        let world = World::new(log, net, network, wallet, config.roles.clone());
+        let world = World::new(log, net, network, wallet, config.roles.clone(), config.follow_shards);
         keep_runtime(&world)?;
         let (submitter, computer) = play_roles(&world, events, config.worker_program)?;
         let (stop, mut stopping) = watch::channel(false);
@@ -164,11 +164,9 @@ fn play_roles(
             tokio::spawn(computer.clone().run());
             Some(computer)
         }
-        false => {
-            tokio::spawn(adopt::run(world.clone()));
-            None
-        }
+        false => None,
     };
+    tokio::spawn(adopt::run(world.clone(), computer.clone()));
     if world.plays(Role::Mu) {
         tokio::spawn(messenger::run(world.clone(), submitter.clone()));
     }

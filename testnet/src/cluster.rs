@@ -56,7 +56,9 @@ impl Plan {
 
 impl Cluster {
     /// Starts a network and waits until every node sees every other.
-    pub(crate) async fn start(plan: &Plan, detach: bool) -> Result<Cluster> {
+    ///
+    /// When this fails, or is dropped before it is done, the nodes that were started are killed.
+    pub(crate) async fn start(plan: &Plan) -> Result<Cluster> {
         std::fs::create_dir_all(&plan.data).with_context(|| format!("{} can't be made", plan.data.display()))?;
         let data = plan.data.canonicalize()?;
         if let Some(running) = TestnetFile::read(&data)?
@@ -72,26 +74,13 @@ impl Cluster {
         let mut nodes: Vec<Node> = Vec::new();
         for (name, role, port) in plan.nodes() {
             let join = nodes.first().map(|gateway| gateway.multiaddr.clone());
-            let start = Start {
-                name: &name,
-                role,
-                folder: data.join(&name),
-                network: &network,
-                port,
-                join: join.as_deref(),
-                detach,
-            };
+            let start =
+                Start { name: &name, role, folder: data.join(&name), network: &network, port, join: join.as_deref() };
             nodes.push(Node::start(start).await?);
         }
         let mut cluster = Cluster { nodes, module: String::new(), data };
-        let ready = cluster.ready().await;
-        match ready {
-            Ok(()) => cluster.write_file(&network)?,
-            Err(cause) => {
-                cluster.stop().await;
-                return Err(cause);
-            }
-        }
+        cluster.ready().await?;
+        cluster.write_file(&network)?;
         Ok(cluster)
     }
 
@@ -213,20 +202,19 @@ impl Cluster {
         println!("  {program} eval PROCESS 'x'\n");
     }
 
-    /// Waits for Ctrl-C or SIGTERM; a node that ends by itself is an error.
+    /// Waits until a node ends by itself, which is an error.
     pub(crate) async fn watch(&mut self) -> Result<()> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate())?;
         loop {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => return Ok(()),
-                _ = terminate.recv() => return Ok(()),
-                () = tokio::time::sleep(Duration::from_millis(500)) => {}
-            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
             if let Some(node) = self.nodes.iter_mut().find_map(|node| node.ended().then_some(node)) {
                 bail!("{} ended by itself: {}", node.name, node.last_words());
             }
         }
+    }
+
+    /// Lets all nodes run on after this program.
+    pub(crate) fn leave(mut self) {
+        self.nodes.iter_mut().for_each(Node::leave);
     }
 
     /// Stops all nodes.

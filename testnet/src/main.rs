@@ -10,7 +10,7 @@ mod tour;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow, bail};
 use clap::{Args, Parser, Subcommand};
 use cluster::{Cluster, Plan};
 
@@ -79,20 +79,44 @@ async fn main() -> ExitCode {
 
 async fn run(up: Up) -> Result<()> {
     let plan = Plan { mu: up.mu, su: up.su, cu: up.cu, base_port: up.base_port, data: up.data };
-    let mut cluster = Cluster::start(&plan, up.detach).await?;
+    // From here on a signal ends what is going on, and the nodes with it.
+    let mut told = std::pin::pin!(told_to_stop()?);
+    let mut cluster = tokio::select! {
+        cluster = Cluster::start(&plan) => cluster?,
+        () = &mut told => bail!("stopped before all nodes were up"),
+    };
     cluster.print_table();
     if up.demo {
-        let toured = tour::run(&mut cluster).await;
+        let toured = tokio::select! {
+            toured = tour::run(&mut cluster) => toured,
+            () = &mut told => Err(anyhow!("the tour was stopped")),
+        };
         cluster.stop().await;
         return toured;
     }
     cluster.print_hints();
     if up.detach {
         println!("Running in the background; stop it with: testnet/down --data {}", plan.data.display());
+        cluster.leave();
         return Ok(());
     }
     println!("Ctrl-C stops the network.");
-    let ended = cluster.watch().await;
+    let ended = tokio::select! {
+        ended = cluster.watch() => ended,
+        () = &mut told => Ok(()),
+    };
     cluster.stop().await;
     ended
+}
+
+/// Done when this program is told to stop: Ctrl-C or SIGTERM. They are listened for at once.
+fn told_to_stop() -> Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }

@@ -31,7 +31,6 @@ pub(crate) struct Node {
     /// Where its data is.
     pub(crate) folder: PathBuf,
     arguments: Vec<String>,
-    detach: bool,
     child: Option<Child>,
 }
 
@@ -43,7 +42,6 @@ pub(crate) struct Start<'a> {
     pub(crate) network: &'a Path,
     pub(crate) port: u16,
     pub(crate) join: Option<&'a str>,
-    pub(crate) detach: bool,
 }
 
 /// The node program, which is built beside this one.
@@ -87,7 +85,6 @@ impl Node {
             multiaddr: String::new(),
             folder: start.folder,
             arguments,
-            detach: start.detach,
             child: None,
         };
         node.run().await?;
@@ -182,6 +179,11 @@ impl Node {
         self.run().await
     }
 
+    /// Lets it run on after this program.
+    pub(crate) fn leave(&mut self) {
+        self.child = None;
+    }
+
     /// Tells it to stop, and kills it if it does not.
     pub(crate) async fn stop(&mut self) {
         if let Some(pid) = self.pid() {
@@ -199,9 +201,7 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        if !self.detach {
-            self.kill();
-        }
+        self.kill();
     }
 }
 

@@ -1,6 +1,7 @@
 //! The HTTP client behind the commands: finds a node, signs items, sends them, waits for results.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use ao_protocol::id::Id;
@@ -14,6 +15,9 @@ use crate::key_file;
 
 /// Where a node listens that was started without options.
 const DEFAULT_NODE: &str = "http://127.0.0.1:4000";
+
+/// Longest wait for an answer; nodes wait for results less long.
+const ANSWER_LIMIT: Duration = Duration::from_secs(90);
 
 /// A node to talk to.
 pub(super) struct Client {
@@ -29,7 +33,11 @@ impl Client {
             None => testnet_url().unwrap_or_else(|| DEFAULT_NODE.to_string()),
         };
         // Nodes are on this machine or named by the user: no proxy in between.
-        let http = reqwest::Client::builder().no_proxy().build().context("no HTTP client can be made")?;
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(ANSWER_LIMIT)
+            .build()
+            .context("no HTTP client can be made")?;
         Ok(Client { base, http })
     }
 

@@ -46,12 +46,13 @@ impl Log {
         }
         let mut table = Table::new();
         table.load_preset(NOTHING).set_header(["slot", "message", "from", "action", "data", "hash chain"]);
-        for edge in page.get("edges").and_then(Value::as_array).into_iter().flatten() {
+        let edges = page.get("edges").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        for edge in edges {
             table.add_row(row(edge));
         }
         println!("{table}");
         if page.pointer("/page_info/has_next_page") == Some(&Value::Bool(true)) {
-            println!("there is more: --from {}", self.from + u64::from(self.limit));
+            println!("there is more: --from {}", self.from + edges.len() as u64);
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -63,6 +63,14 @@ struct Signing {
 /// Runs the command line. Exit codes: 0 done, 1 failed, 2 wrong usage.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
+    match cli.command {
+        Command::Start(_) => abort_on_panic(),
+        // As other commands do: the reader of a pipe that has seen enough ends the writer.
+        // SAFETY: no other thread runs yet, and the default action needs no handler.
+        _ => unsafe {
+            libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        },
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(cause) => {
@@ -89,4 +97,14 @@ pub fn run() -> ExitCode {
             ExitCode::from(1)
         }
     }
+}
+
+/// A part of a node that panicked must not leave the others behind as if all were well: whoever watches the process
+/// sees it end, and a start resumes from the log.
+fn abort_on_panic() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tell(panic);
+        std::process::abort();
+    }));
 }

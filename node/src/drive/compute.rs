@@ -26,12 +26,11 @@ use crate::vm::{Launcher, Limits, Program, Worker};
 pub const MAX_WORKERS: usize = 64;
 /// Largest memory limit of a process that this node computes, in bytes.
 pub const MAX_PROCESS_MEMORY: u64 = 2 * 1024 * 1024 * 1024;
-/// Largest instruction limit of a process that this node computes.
-pub const MAX_PROCESS_INSTRUCTIONS: u64 = 100_000_000_000;
+/// Largest instruction limit of a process that this node computes: what a slow machine does well within the time that
+/// a worker is given, so that a message which uses it up ends in the same error everywhere.
+pub const MAX_PROCESS_INSTRUCTIONS: u64 = 2_000_000_000;
 /// How long a worker without work is kept.
 const IDLE: Duration = Duration::from_secs(60);
-/// How long an idle worker is kept when others wait for its place.
-const IDLE_WHEN_FULL: Duration = Duration::from_millis(200);
 /// Most slots that are sent to a worker at once.
 const MAX_BATCH: usize = compute::MAX_SLOTS_PER_ATTESTATION as usize;
 /// First wait before a process that could not be computed is tried again, in milliseconds.
@@ -48,6 +47,8 @@ struct Inner {
     launcher: Launcher,
     places: Arc<Semaphore>,
     processors: Semaphore,
+    /// Told once for every process that waits for a worker's place.
+    crowded: Notify,
     tasks: Mutex<BTreeMap<Id, Arc<Notify>>>,
     stalled: Mutex<BTreeMap<Id, String>>,
 }
@@ -75,6 +76,7 @@ impl Computer {
             launcher,
             places: Arc::new(Semaphore::new(MAX_WORKERS)),
             processors: Semaphore::new(processors),
+            crowded: Notify::new(),
             tasks: Mutex::default(),
             stalled: Mutex::default(),
         }))
@@ -171,7 +173,14 @@ impl Computer {
             return Ok(());
         }
         let program = self.program(process).await?;
-        let place = self.0.places.acquire().await.map_err(|_| Stall::Reason("the node is stopping".into()))?;
+        let place = match self.0.places.try_acquire() {
+            Ok(place) => Ok(place),
+            Err(_) => {
+                self.0.crowded.notify_one();
+                self.0.places.acquire().await
+            }
+        };
+        let place = place.map_err(|_| Stall::Reason("the node is stopping".into()))?;
         let failed = |cause: crate::vm::VmError| Stall::Reason(cause.to_string());
         let mut worker = Worker::start(&self.0.launcher, &program).await.map_err(failed)?;
         self.replay(process, &mut worker).await?;
@@ -179,12 +188,13 @@ impl Computer {
         loop {
             let jobs = compute::next(log, process, batch)?;
             if jobs.is_empty() {
-                let idle = if self.0.places.available_permits() == 0 { IDLE_WHEN_FULL } else { IDLE };
-                if tokio::time::timeout(idle, news.notified()).await.is_err() {
-                    drop(place);
-                    return Ok(());
+                tokio::select! {
+                    () = news.notified() => continue,
+                    () = tokio::time::sleep(IDLE) => {}
+                    () = self.0.crowded.notified() => {}
                 }
-                continue;
+                drop(place);
+                return Ok(());
             }
             let outcomes = {
                 let _turn = self.0.processors.acquire().await;
@@ -225,8 +235,13 @@ impl Computer {
         let mut slot = 0;
         while slot <= computed.slot {
             let mut messages = Vec::new();
+            let mut bytes = 0;
             for at in (slot..=computed.slot).take(MAX_BATCH) {
                 let Some(entry) = log.entry(process, at)? else { break };
+                bytes += entry.item.bytes().len();
+                if bytes > compute::MAX_JOB_BYTES && !messages.is_empty() {
+                    break;
+                }
                 messages.push(Message::of(&entry));
             }
             let outcomes = {

@@ -7,6 +7,7 @@ use ao_protocol::announcement::Role;
 use ao_protocol::attestation::Attestation;
 use ao_protocol::compute;
 use ao_protocol::entry::Entry;
+use ao_protocol::evidence;
 use ao_protocol::id::Id;
 use ao_protocol::item::{DataItem, VerifiedItem};
 use ao_protocol::log::{Batch, Durability, Log, LogError, Write};
@@ -64,6 +65,7 @@ impl Inbound {
                         Verdict::Ignore
                     }
                 };
+                self.world.verdicts().count(verdict);
                 self.world.net().verdict(ticket, verdict);
             }
             NetEvent::Request { from, request, reply } => match self.answer(&from, request).await {
@@ -73,8 +75,12 @@ impl Inbound {
                     reply.send(Response::Busy("the database of this node failed".into()));
                 }
             },
-            NetEvent::Connected(peer) => compare_tips(self.world.clone(), self.follower.clone(), peer).await,
-            NetEvent::Disconnected(_) | NetEvent::NetworkLearned(_) => {}
+            // Beside this: a peer that answers slowly must not take the places of others.
+            NetEvent::Connected(peer) => {
+                tokio::spawn(compare_tips(self.world.clone(), self.follower.clone(), peer));
+            }
+            NetEvent::Disconnected(peer) => self.follower.gone(peer),
+            NetEvent::NetworkLearned(_) => {}
         }
     }
 
@@ -83,7 +89,8 @@ impl Inbound {
         match gossip {
             Gossip::Message { messenger, item } => {
                 let Some(item) = verify(item).await else { return Ok(Verdict::Reject) };
-                // A messenger submits what it accepted; should it be gone before that, the scheduler has it from here.
+                // A messenger gossips what it accepts before it submits it: should it be gone in between, the scheduler
+                // has it from here.
                 if let Some(scheduler) = &self.scheduler
                     && item.tag("Origin-Slot").is_none()
                 {
@@ -103,11 +110,18 @@ impl Inbound {
             }
             Gossip::Attestations(attestations) => take_attestations(world, &attestations),
             Gossip::Evidence(ours, theirs) => {
-                // Each of the two is looked at as an entry: if they contradict this node's log or each other, the
-                // follower finds the evidence itself.
-                match self.follower.take(vec![ours, theirs]).await {
-                    Some(taken) => Ok(taken.verdict),
-                    None => Ok(Verdict::Ignore),
+                let mut batch = Batch::new();
+                match evidence::accept(world.log(), &mut batch, &(ours, theirs))? {
+                    Ok(Some(found)) => {
+                        warn!(process = %found.process, slot = found.slot, "its scheduler gave this slot twice");
+                        world.log().commit(batch, Durability::Synced)?;
+                        Ok(Verdict::Accept)
+                    }
+                    Ok(None) => Ok(Verdict::Ignore),
+                    Err(cause) => {
+                        debug!(%cause, "what was called evidence is none");
+                        Ok(Verdict::Reject)
+                    }
                 }
             }
             Gossip::Item(bytes) => {

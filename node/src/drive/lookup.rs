@@ -6,12 +6,12 @@ use ao_protocol::log::{Batch, Durability, Log, LogError, Write};
 use ao_protocol::process::Process;
 use ao_protocol::wire::{Request, Response};
 use futures::StreamExt;
-use futures::stream::FuturesUnordered;
 
 use super::World;
+use crate::net::PeerId;
 
-/// Most peers that are asked for one item.
-const MAX_ASKED: usize = 8;
+/// How many peers are asked for one item at a time.
+const ASKED_AT_ONCE: usize = 8;
 
 /// What a lookup found.
 #[derive(Clone, Debug)]
@@ -31,8 +31,12 @@ pub async fn item(world: &World, id: &Id) -> Result<Found, LogError> {
     }
     let peers = world.net().directory().connected();
     let request = Request::Item(*id);
-    let mut answers: FuturesUnordered<_> =
-        peers.iter().take(MAX_ASKED).map(|peer| world.net().request(peer, &request)).collect();
+    let ask = |peer: PeerId| {
+        let (net, request) = (world.net().clone(), request.clone());
+        async move { net.request(&peer, &request).await }
+    };
+    let asked = futures::stream::iter(peers).map(ask);
+    let mut answers = std::pin::pin!(asked.buffer_unordered(ASKED_AT_ONCE));
     let mut all_answered = true;
     while let Some(answer) = answers.next().await {
         let bytes = match answer {
@@ -54,11 +58,27 @@ pub async fn item(world: &World, id: &Id) -> Result<Found, LogError> {
     Ok(if all_answered { Found::Nowhere } else { Found::Unsure })
 }
 
+/// Why there is no process of an id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoProcess {
+    /// Nobody knows it, or it is something else.
+    Unknown(String),
+    /// It may exist: not everybody could be asked.
+    Unsure(String),
+}
+
 /// Looks for the spawn item of a process.
-pub async fn process(world: &World, id: &Id) -> Result<Result<Process, String>, LogError> {
+pub async fn process(world: &World, id: &Id) -> Result<Result<Process, NoProcess>, LogError> {
+    let unknown = |text: String| Ok(Err(NoProcess::Unknown(text)));
     match item(world, id).await? {
-        Found::Item(item) => Ok(Process::read(&item).map_err(|cause| format!("{id} is no process: {cause}"))),
-        Found::Nowhere => Ok(Err(format!("unknown process {id}: neither this node nor its peers know it"))),
-        Found::Unsure => Ok(Err(format!("process {id} was not found, but not every peer answered; try again"))),
+        Found::Item(item) => match Process::read(&item) {
+            Ok(process) => Ok(Ok(process)),
+            Err(cause) => unknown(format!("{id} is no process: {cause}")),
+        },
+        Found::Nowhere => unknown(format!("unknown process {id}: neither this node nor its peers know it")),
+        Found::Unsure => {
+            let text = format!("process {id} was not found, but not every peer answered; try again");
+            Ok(Err(NoProcess::Unsure(text)))
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ao_protocol::assignment::Assignment;
 use ao_protocol::id::Id;
 use ao_protocol::item::VerifiedItem;
-use ao_protocol::log::{Batch, Durability, Log, LogError};
+use ao_protocol::log::{Batch, Durability, Log, LogError, MAX_PAGE};
 use ao_protocol::messenger::{Messenger, Submit};
 use ao_protocol::scheduler::Refusal;
 use ao_protocol::wallet::Signer;
@@ -43,9 +43,7 @@ async fn deliver(world: &World, submitter: Submitter) -> Result<(), LogError> {
     let mut changes = world.changes();
     let mut messenger = Messenger::new();
     let (answers, mut answered) = mpsc::channel::<Answer>(ANSWERS);
-    for process in world.processes()? {
-        messenger.wake(world.log(), &process)?;
-    }
+    look_at_everything(world, &mut messenger)?;
     loop {
         let batch = messenger.expand(world.log(), &world.trust(), &*signer, now_ms())?;
         commit(world, batch, Durability::Synced)?;
@@ -56,7 +54,7 @@ async fn deliver(world: &World, submitter: Submitter) -> Result<(), LogError> {
                 let _ = answers.send(Answer::Found(target, found)).await;
             });
         }
-        for submit in messenger.submissions(now_ms()) {
+        for submit in messenger.submissions(world.log(), now_ms())? {
             let (submitter, answers) = (submitter.clone(), answers.clone());
             tokio::spawn(async move {
                 let receipts = submitter.submit(submit.scheduler, &submit.submissions).await;
@@ -70,13 +68,10 @@ async fn deliver(world: &World, submitter: Submitter) -> Result<(), LogError> {
         let wait = due.unwrap_or(IDLE).clamp(Duration::from_millis(1), IDLE);
         tokio::select! {
             change = changes.recv() => match change {
-                Ok(Change::Outcome { process, .. }) => messenger.wake(world.log(), &process)?,
+                Ok(Change::Outcome { process, .. }) => messenger.wake(world.log(), &process, now_ms())?,
+                Ok(Change::Entry { process, slot: 0 }) => messenger.revive(world.log(), &process)?,
                 Ok(_) => {}
-                Err(broadcast::error::RecvError::Lagged(_)) => {
-                    for process in world.processes()? {
-                        messenger.wake(world.log(), &process)?;
-                    }
-                }
+                Err(broadcast::error::RecvError::Lagged(_)) => look_at_everything(world, &mut messenger)?,
                 Err(broadcast::error::RecvError::Closed) => return Ok(()),
             },
             Some(answer) = answered.recv() => take_in(world, &mut messenger, answer, &*signer)?,
@@ -85,6 +80,24 @@ async fn deliver(world: &World, submitter: Submitter) -> Result<(), LogError> {
         // What else has come in meanwhile is taken in at once.
         while let Ok(answer) = answered.try_recv() {
             take_in(world, &mut messenger, answer, &*signer)?;
+        }
+    }
+}
+
+/// Wakes all processes, and what waits for targets that are processes by now.
+fn look_at_everything(world: &World, messenger: &mut Messenger) -> Result<(), LogError> {
+    for process in world.processes()? {
+        messenger.wake(world.log(), &process, now_ms())?;
+    }
+    let mut last = None;
+    loop {
+        let targets = world.log().waited_for(last.as_ref(), MAX_PAGE)?;
+        let Some(end) = targets.last() else { return Ok(()) };
+        last = Some(*end);
+        for target in targets {
+            if world.log().tip(&target)?.is_some() {
+                messenger.revive(world.log(), &target)?;
+            }
         }
     }
 }
@@ -104,12 +117,12 @@ fn take_in(world: &World, messenger: &mut Messenger, answer: Answer, signer: &dy
             Ok(())
         }
         Answer::Found(target, Ok(Found::Item(item))) => {
-            let batch = messenger.on_lookup(&target, Some(&item));
+            let batch = messenger.on_lookup(world.log(), &target, Some(&item))?;
             commit(world, batch, Durability::Synced)
         }
         Answer::Found(target, Ok(Found::Nowhere)) => {
             debug!(%target, "no process yet");
-            let batch = messenger.on_lookup(&target, None);
+            let batch = messenger.on_lookup(world.log(), &target, None)?;
             commit(world, batch, Durability::Synced)
         }
         Answer::Found(target, Ok(Found::Unsure)) => {

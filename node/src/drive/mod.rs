@@ -12,6 +12,7 @@ pub mod scheduler;
 pub mod submit;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ao_protocol::announcement::Role;
@@ -20,9 +21,10 @@ use ao_protocol::log::{Log, LogError};
 use ao_protocol::network::Network;
 use ao_protocol::trust::Trust;
 use ao_protocol::wallet::{Signer, Wallet};
+use ao_protocol::wire;
 use tokio::sync::{broadcast, watch};
 
-use crate::net::Net;
+use crate::net::{Net, Verdict};
 use crate::store::Store;
 use race::Races;
 
@@ -55,6 +57,31 @@ pub enum Change {
     },
 }
 
+/// How many gossip messages were judged how.
+#[derive(Debug, Default)]
+pub struct Verdicts {
+    accepted: AtomicU64,
+    ignored: AtomicU64,
+    rejected: AtomicU64,
+}
+
+impl Verdicts {
+    fn count(&self, verdict: Verdict) {
+        let counter = match verdict {
+            Verdict::Accept => &self.accepted,
+            Verdict::Ignore => &self.ignored,
+            Verdict::Reject => &self.rejected,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Accepted, ignored and rejected ones.
+    pub fn counts(&self) -> (u64, u64, u64) {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (count(&self.accepted), count(&self.ignored), count(&self.rejected))
+    }
+}
+
 /// What all drivers share. Cloning is cheap.
 #[derive(Clone)]
 pub struct World(Arc<Parts>);
@@ -65,6 +92,8 @@ struct Parts {
     network: Arc<Network>,
     wallet: Arc<Wallet>,
     roles: Vec<Role>,
+    follow_shards: u16,
+    verdicts: Verdicts,
     changes: broadcast::Sender<Change>,
     races: Races,
     failure: watch::Sender<Option<String>>,
@@ -72,10 +101,19 @@ struct Parts {
 
 impl World {
     /// Puts the parts together.
-    pub fn new(log: Arc<Store>, net: Net, network: Arc<Network>, wallet: Arc<Wallet>, roles: Vec<Role>) -> World {
+    pub fn new(
+        log: Arc<Store>,
+        net: Net,
+        network: Arc<Network>,
+        wallet: Arc<Wallet>,
+        roles: Vec<Role>,
+        follow_shards: u16,
+    ) -> World {
         let (changes, _) = broadcast::channel(CHANGES);
         let (failure, _) = watch::channel(None);
-        World(Arc::new(Parts { log, net, network, wallet, roles, changes, races: Races::default(), failure }))
+        let (races, verdicts) = (Races::default(), Verdicts::default());
+        let parts = Parts { log, net, network, wallet, roles, follow_shards, verdicts, changes, races, failure };
+        World(Arc::new(parts))
     }
 
     /// The log.
@@ -116,6 +154,16 @@ impl World {
     /// Whether it plays a role.
     pub fn plays(&self, role: Role) -> bool {
         self.0.roles.contains(&role)
+    }
+
+    /// Whether this node follows the shard of a process.
+    pub fn follows(&self, process: &Id) -> bool {
+        self.0.follow_shards >> wire::shard(process) & 1 == 1
+    }
+
+    /// How gossip was judged so far.
+    pub fn verdicts(&self) -> &Verdicts {
+        &self.0.verdicts
     }
 
     /// Who resolved which slot when, as this node saw it.

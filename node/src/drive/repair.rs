@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use ao_protocol::entry::{Entry, EntryError};
 use ao_protocol::id::Id;
+use ao_protocol::item::DataItem;
 use ao_protocol::log::{Batch, Durability, Log, LogError};
-use ao_protocol::repair::{Accepted, Fetch, Repair, accept};
-use ao_protocol::wire::{EntryBytes, Request, Response};
+use ao_protocol::process::Process;
+use ao_protocol::repair::{Accepted, Fetch, Repair, WrongEntry, accept};
+use ao_protocol::wire::{EntryBytes, Gossip, Request, Response, shard};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
@@ -36,6 +39,9 @@ pub struct Taken {
     pub new: usize,
     /// Process and slot that the sender has beyond what could be taken in.
     pub beyond: Option<(Id, u64)>,
+    /// A slot that the scheduler signed, and that does not continue what this node has: the sender follows another
+    /// branch, so what it has of the slot before is evidence.
+    pub forked: Option<(Id, u64)>,
 }
 
 struct Group {
@@ -47,7 +53,15 @@ struct Group {
 #[derive(Clone)]
 pub struct Follower {
     groups: mpsc::Sender<Group>,
-    claims: mpsc::Sender<(PeerId, Id, u64)>,
+    claims: mpsc::Sender<Claim>,
+}
+
+/// What was heard of a peer.
+enum Claim {
+    /// It has a process up to a slot.
+    Has(PeerId, Id, u64),
+    /// It is gone.
+    Gone(PeerId),
 }
 
 impl Follower {
@@ -56,8 +70,8 @@ impl Follower {
         let (groups, queue) = mpsc::channel(QUEUE);
         let (claims, claimed) = mpsc::channel(QUEUE);
         let follower = Follower { groups, claims };
-        let follows = world.clone();
-        std::thread::Builder::new().name("follower".into()).spawn(move || take_in(queue, &follows))?;
+        let (follows, runtime) = (world.clone(), Handle::current());
+        std::thread::Builder::new().name("follower".into()).spawn(move || take_in(queue, &follows, &runtime))?;
         let repairs = follower.clone();
         tokio::spawn(async move {
             if let Err(cause) = repair(&world, repairs, claimed).await {
@@ -85,11 +99,16 @@ impl Follower {
     /// A peer has a process up to a slot.
     pub fn claim(&self, peer: PeerId, process: Id, slot: u64) {
         // Lost when too many wait: tips are compared again.
-        let _ = self.claims.try_send((peer, process, slot));
+        let _ = self.claims.try_send(Claim::Has(peer, process, slot));
+    }
+
+    /// A peer is gone: what it claimed to have can't be asked of it.
+    pub fn gone(&self, peer: PeerId) {
+        let _ = self.claims.try_send(Claim::Gone(peer));
     }
 }
 
-fn take_in(mut queue: mpsc::Receiver<Group>, world: &World) {
+fn take_in(mut queue: mpsc::Receiver<Group>, world: &World, runtime: &Handle) {
     while let Some(first) = queue.blocking_recv() {
         let mut groups = vec![first];
         while groups.len() < MAX_BATCH
@@ -97,25 +116,27 @@ fn take_in(mut queue: mpsc::Receiver<Group>, world: &World) {
         {
             groups.push(group);
         }
-        if let Err(cause) = take_in_batch(groups, world) {
+        if let Err(cause) = take_in_batch(groups, world, runtime) {
             world.fail(&cause);
             return;
         }
     }
 }
 
-fn take_in_batch(groups: Vec<Group>, world: &World) -> Result<(), LogError> {
+fn take_in_batch(groups: Vec<Group>, world: &World, runtime: &Handle) -> Result<(), LogError> {
     let mut batch = Batch::new();
     let mut answers = Vec::with_capacity(groups.len());
     let mut changes: Vec<(Id, u64)> = Vec::new();
     let mut durability = Durability::Relaxed;
+    let mut disputed: Vec<Id> = Vec::new();
     for group in groups {
-        let mut taken = Taken { verdict: Verdict::Accept, new: 0, beyond: None };
+        let mut taken = Taken { verdict: Verdict::Accept, new: 0, beyond: None, forked: None };
         for bytes in &group.entries {
             let entry = match Entry::verify(bytes) {
                 Ok(entry) => entry,
                 Err(EntryError::WithoutItem { process, slot }) => {
-                    taken.beyond = Some((process, slot));
+                    taken.verdict = judge_bare(world, &process, bytes)?;
+                    taken.beyond = (taken.verdict != Verdict::Reject).then_some((process, slot));
                     break;
                 }
                 Err(cause) => {
@@ -132,12 +153,22 @@ fn take_in_batch(groups: Vec<Group>, world: &World) -> Result<(), LogError> {
                 }
                 Ok(Accepted::Known) => {}
                 Ok(Accepted::Ahead) => {
+                    // Of a process that is not known here it can't be told whether its scheduler signed it.
+                    if batch.tip(world.log(), &process)?.is_none() {
+                        taken.verdict = Verdict::Ignore;
+                    }
                     taken.beyond = Some((process, slot));
                     break;
                 }
                 Ok(Accepted::Evidence) => {
                     warn!(%process, slot, "its scheduler gave this slot twice: the process is disputed from there on");
                     durability = Durability::Synced;
+                    disputed.push(process);
+                }
+                Err(WrongEntry::Chain { .. }) => {
+                    taken.verdict = Verdict::Ignore;
+                    taken.forked = Some((process, slot));
+                    break;
                 }
                 Err(cause) => {
                     debug!(%cause, "an entry was refused");
@@ -154,18 +185,32 @@ fn take_in_batch(groups: Vec<Group>, world: &World) -> Result<(), LogError> {
     for (process, slot) in changes {
         world.changed(Change::Entry { process, slot });
     }
+    for process in disputed {
+        if let Some((ours, theirs)) = world.log().evidence(&process)? {
+            let (net, shard) = (world.net().clone(), shard(&process));
+            runtime.spawn(async move {
+                if let Err(cause) = net.publish(shard, &Gossip::Evidence(ours, theirs)).await {
+                    debug!(%cause, "evidence was not gossiped");
+                }
+            });
+        }
+    }
     for (answer, taken) in answers {
         let _ = answer.send(taken);
     }
     Ok(())
 }
 
+/// What is to be thought of an assignment that came without its item.
+fn judge_bare(world: &World, process: &Id, bytes: &EntryBytes) -> Result<Verdict, LogError> {
+    let Some(first) = world.log().entry(process, 0)? else { return Ok(Verdict::Ignore) };
+    let scheduler = Process::read(&first.item).map(|process| process.scheduler).ok();
+    let signer = DataItem::decode(bytes.assignment.0.clone()).and_then(DataItem::verify).map(|item| item.address());
+    Ok(if signer.ok() == scheduler { Verdict::Accept } else { Verdict::Reject })
+}
+
 /// Asks for what is missing, until the log fails.
-async fn repair(
-    world: &World,
-    follower: Follower,
-    mut claimed: mpsc::Receiver<(PeerId, Id, u64)>,
-) -> Result<(), LogError> {
+async fn repair(world: &World, follower: Follower, mut claimed: mpsc::Receiver<Claim>) -> Result<(), LogError> {
     let mut repair = Repair::<PeerId>::new();
     let (done, mut fetched) = mpsc::channel::<(Id, bool)>(QUEUE);
     let mut compare = tokio::time::interval(COMPARE);
@@ -174,7 +219,10 @@ async fn repair(
     let mut turn = 0usize;
     loop {
         tokio::select! {
-            Some((peer, process, slot)) = claimed.recv() => repair.on_claim(world.log(), &peer, &process, slot)?,
+            Some(claim) = claimed.recv() => match claim {
+                Claim::Has(peer, process, slot) => repair.on_claim(world.log(), &peer, &process, slot)?,
+                Claim::Gone(peer) => repair.on_disconnected(&peer),
+            },
             Some((process, progress)) = fetched.recv() => match progress {
                 true => repair.on_progress(&process),
                 false => repair.on_failure(&process, now_ms()),
@@ -204,7 +252,15 @@ async fn fetch_range(world: &World, follower: &Follower, fetch: Fetch<PeerId>) -
     let Fetch { peer, process, from } = fetch;
     match world.net().request(&peer, &Request::Range { process, from }).await {
         Ok(Response::Range(entries)) if !entries.is_empty() => {
-            follower.take_patiently(entries).await.is_some_and(|taken| taken.new > 0)
+            let Some(taken) = follower.take_patiently(entries).await else { return false };
+            if let Some((process, slot)) = taken.forked {
+                // Its slot before that one contradicts ours.
+                let request = Request::Range { process, from: slot.saturating_sub(1) };
+                if let Ok(Response::Range(entries)) = world.net().request(&peer, &request).await {
+                    follower.take_patiently(entries).await;
+                }
+            }
+            taken.new > 0
         }
         Ok(_) => false,
         Err(cause) => {
@@ -229,7 +285,7 @@ async fn ask_for_tips(world: &World, follower: &Follower, peer: PeerId) {
             Ok(Response::Tips(tips)) if !tips.is_empty() => tips,
             _ => return,
         };
-        for (process, slot) in &tips {
+        for (process, slot) in tips.iter().filter(|(process, _)| world.follows(process)) {
             follower.claim(peer.clone(), *process, *slot);
         }
         let last = tips.last().map(|(process, _)| *process);

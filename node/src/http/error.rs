@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use crate::drive::lookup::NoProcess;
 use crate::drive::submit::SubmitError;
 
 /// What a client is told.
@@ -45,6 +46,15 @@ impl From<Refusal> for ApiError {
             Refusal::Busy(_) | Refusal::UnprovenOrigin(_) => ApiError::Upstream(refusal.to_string()),
             Refusal::UnknownProcess(_) => ApiError::NotFound(refusal.to_string()),
             _ => ApiError::BadRequest(refusal.to_string()),
+        }
+    }
+}
+
+impl From<NoProcess> for ApiError {
+    fn from(cause: NoProcess) -> ApiError {
+        match cause {
+            NoProcess::Unknown(text) => ApiError::NotFound(text),
+            NoProcess::Unsure(text) => ApiError::Upstream(text),
         }
     }
 }

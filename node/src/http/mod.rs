@@ -19,6 +19,8 @@ use tokio::net::TcpListener;
 use tower_http::cors::CorsLayer;
 use tower_http::timeout::TimeoutLayer;
 
+use error::ApiError;
+
 use crate::drive::World;
 use crate::drive::compute::Computer;
 use crate::drive::submit::Submitter;
@@ -61,6 +63,7 @@ impl Api {
             _ => router.merge(gateway::data()).merge(gateway::root()),
         };
         router
+            .fallback(async |uri: axum::http::Uri| ApiError::NotFound(format!("no path {}", uri.path())))
             .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
             .layer(TimeoutLayer::with_status_code(axum::http::StatusCode::GATEWAY_TIMEOUT, REQUEST_LIMIT))
             .layer(CorsLayer::permissive())

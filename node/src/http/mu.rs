@@ -32,7 +32,7 @@ async fn post(State(api): State<Api>, body: Bytes) -> Result<(StatusCode, Json<V
         Some("Message") => {
             let missing = || ApiError::BadRequest("a Message needs a target: the id of a process".into());
             let target = item.target().ok_or_else(missing)?;
-            lookup::process(world, &target).await?.map_err(ApiError::NotFound)?
+            lookup::process(world, &target).await??
         }
         other => {
             let found = other.unwrap_or_default();
@@ -41,11 +41,7 @@ async fn post(State(api): State<Api>, body: Bytes) -> Result<(StatusCode, Json<V
         }
     };
     let messenger = messenger(&api, &process);
-    let submission = Submission { item: item.clone(), messenger, depth: 0 };
-    let receipts = api.submitter.submit(process.scheduler, &[submission]).await?;
-    let receipt =
-        receipts.into_iter().next().ok_or_else(|| ApiError::Upstream("the scheduler gave no answer".into()))?;
-    receipt?;
+    // First, so that the scheduler hears of it even if this node is gone before it has submitted it.
     let (net, shard) = (world.net().clone(), shard(&process.id()));
     let gossip = Gossip::Message { messenger, item: ItemBytes(item.bytes().to_vec()) };
     tokio::spawn(async move {
@@ -53,6 +49,11 @@ async fn post(State(api): State<Api>, body: Bytes) -> Result<(StatusCode, Json<V
             debug!(%cause, "a message was not gossiped");
         }
     });
+    let submission = Submission { item: item.clone(), messenger, depth: 0 };
+    let receipts = api.submitter.submit(process.scheduler, &[submission]).await?;
+    let receipt =
+        receipts.into_iter().next().ok_or_else(|| ApiError::Upstream("the scheduler gave no answer".into()))?;
+    receipt?;
     Ok((StatusCode::ACCEPTED, Json(json!({ "message": "Processing DataItem", "id": id.to_string() }))))
 }
 

@@ -24,6 +24,8 @@ use crate::drive::{lookup, now_ms};
 const DEFAULT_LIMIT: usize = 100;
 /// Most entries in a page; equal timestamps at its end may make it longer.
 const MAX_LIMIT: usize = 1000;
+/// Bytes of items after which a page ends, equal timestamps or not; one entry always fits.
+const MAX_PAGE_BYTES: usize = 16 * 1024 * 1024;
 
 pub(super) fn router() -> Router<Api> {
     Router::new().route("/", get(root).post(post)).route("/{id}", get(read))
@@ -41,7 +43,7 @@ async fn post(State(api): State<Api>, body: Bytes) -> Result<(StatusCode, Json<V
         (Some("Process"), _) => {
             Process::read(&item).map_err(|cause| ApiError::BadRequest(cause.to_string()))?.scheduler
         }
-        (_, Some(target)) => lookup::process(&api.world, &target).await?.map_err(ApiError::NotFound)?.scheduler,
+        (_, Some(target)) => lookup::process(&api.world, &target).await??.scheduler,
         // It can't be scheduled by anybody: this node's own rule says why.
         _ => api.world.address(),
     };
@@ -121,8 +123,13 @@ fn page(log: &dyn Log, process: &Id, range: &Range, anchors: bool) -> Result<Val
     let mut edges: Vec<Value> = Vec::new();
     let mut last_ms = None;
     let mut slot = first;
+    let mut bytes = 0;
     while slot < end {
         let Some(entry) = log.entry(process, slot)? else { break };
+        bytes += entry.item.bytes().len();
+        if bytes > MAX_PAGE_BYTES && !edges.is_empty() {
+            break;
+        }
         let time = entry.assignment.statement.timestamp_ms;
         // The next page starts after this one's last time: entries of the same time must not be cut apart.
         if edges.len() >= limit && (by_nonce || last_ms != Some(time)) {

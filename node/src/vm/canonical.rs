@@ -85,7 +85,8 @@ impl Encoder {
         self.count(out.len() - before)
     }
 
-    fn count(&mut self, bytes: usize) -> Result<(), EncodeError> {
+    /// Counts bytes before they are copied.
+    pub(super) fn count(&mut self, bytes: usize) -> Result<(), EncodeError> {
         self.bytes = self.bytes.saturating_add(bytes);
         if self.bytes > MAX_OUTCOME_BYTES { Err(EncodeError::Size) } else { Ok(()) }
     }

@@ -214,7 +214,11 @@ unsafe fn read_entry(
             None
         } else {
             match Key::read(l, -1) {
-                Key::Text(text, length) => Some(std::slice::from_raw_parts(text, length).to_vec()),
+                Key::Text(text, length) => {
+                    // Before it is copied: the same long text may be in every entry.
+                    encoder.count(length)?;
+                    Some(std::slice::from_raw_parts(text, length).to_vec())
+                }
                 _ => Some(encoder.encode(l, -1, &format!("{path}.Data"), &[])?.into_bytes()),
             }
         };

@@ -168,8 +168,11 @@ fn sent(process: Id, slot: u64, outcome: &Outcome) -> Vec<DeliveryId> {
             sent.push(id(OutboxKind::Message, position, Some(target)));
         }
     }
-    for position in 0..outcome.spawns.len() {
-        sent.push(id(OutboxKind::Spawn, position, None));
+    for (position, entry) in outcome.spawns.iter().enumerate() {
+        let fields: Value = serde_json::from_str(&entry.fields).unwrap_or_default();
+        let tags = fields["Tags"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let scheduler = tags.iter().find(|tag| tag["name"] == "Scheduler").and_then(|tag| tag["value"].as_str());
+        sent.push(id(OutboxKind::Spawn, position, scheduler.and_then(|scheduler| scheduler.parse().ok())));
         sent.push(id(OutboxKind::Spawned, position, Some(process)));
     }
     for (position, entry) in outcome.assignments.iter().enumerate() {

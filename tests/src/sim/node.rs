@@ -163,7 +163,7 @@ impl Node {
                 false => self.adopt(&process, now, effects)?,
             }
             if self.plays(Role::Mu) {
-                self.volatile.messenger.wake(&self.disk, &process)?;
+                self.volatile.messenger.wake(&self.disk, &process, now)?;
             }
         }
         if self.plays(Role::Mu) {
@@ -229,13 +229,19 @@ impl Node {
         if !batch.is_empty() {
             self.disk.commit(batch, Durability::Synced)?;
         }
-        for target in self.volatile.messenger.lookups(now) {
-            match self.disk.item(&target)? {
-                Some(item) => drop(self.volatile.messenger.on_lookup(&target, Some(&item))),
-                None => self.volatile.messenger.lookup_later(&target, now),
+        for target in self.disk.waited_for(None, MAX_PAGE)? {
+            if self.disk.tip(&target)?.is_some() {
+                self.volatile.messenger.revive(&self.disk, &target)?;
             }
         }
-        for submit in self.volatile.messenger.submissions(now) {
+        for target in self.volatile.messenger.lookups(now) {
+            let item = self.disk.item(&target)?;
+            let batch = self.volatile.messenger.on_lookup(&self.disk, &target, item.as_ref())?;
+            if !batch.is_empty() {
+                self.disk.commit(batch, Durability::Synced)?;
+            }
+        }
+        for submit in self.volatile.messenger.submissions(&self.disk, now)? {
             let Some(peer) = self.node_of(&submit.scheduler) else { continue };
             let bytes = |submission: &Submission| SubmissionBytes {
                 item: ItemBytes(submission.item.bytes().to_vec()),

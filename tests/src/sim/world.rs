@@ -23,6 +23,8 @@ use super::node::{Effect, Node, Packet};
 const FAULTS_END: u64 = 20_000;
 /// All must be well by then.
 const RUN_END: u64 = 240_000;
+/// Which of the users' processes comes late.
+const LATE: usize = 2;
 /// Time between two ticks of a node.
 const TICK: u64 = 100;
 /// Users try again after this time.
@@ -150,7 +152,12 @@ impl World {
         }
         for user in 0..self.users.len() {
             // Spawns first, so that there is something to send to; the rest anywhere in the time of faults.
-            let at = if self.users[user].item.target().is_none() { 0 } else { self.rng.random_range(500..15_000) };
+            // But one process comes late: others send to it before it is there.
+            let at = match self.users[user].item.target() {
+                None if user == LATE => self.rng.random_range(0..10_000),
+                None => 0,
+                Some(_) => self.rng.random_range(500..15_000),
+            };
             self.at(at, Event::User(user));
         }
         for _ in 0..self.rng.random_range(0..12) {
