@@ -112,6 +112,15 @@ fn tag_names(fields: &serde_json::Value) -> Vec<&str> {
 }
 
 #[tokio::test]
+async fn an_outbox_that_is_too_large_is_an_error_and_not_a_crash() {
+    let mut process = Process::start().await;
+    let sends = "x = 1 local long = ('x'):rep(2 << 20) for _ = 1, 1000 do Send({ Target = 'T', Data = long }) end";
+    let error = process.apply(eval(sends)).await.error.unwrap();
+    assert!(error.contains("larger than"), "{error}");
+    assert_eq!(process.eval("tostring(x)").await, "nil", "and leaves nothing behind");
+}
+
+#[tokio::test]
 async fn eval_keeps_state_from_message_to_message() {
     let mut process = Process::start().await;
     assert_eq!(process.eval("x = 20").await, "");

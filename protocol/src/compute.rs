@@ -34,8 +34,8 @@ pub struct Job {
     pub chain_before: Digest,
 }
 
-/// The next slots to evaluate, in order, at most `limit` or [`MAX_JOB_BYTES`]; empty when all are, or when the process is
-/// disputed from there on.
+/// The next slots to evaluate, in order, at most `limit` or [`MAX_JOB_BYTES`]; empty when all are, or when the process
+/// is disputed from there on.
 pub fn next(log: &dyn Log, process: &Id, limit: usize) -> Result<Vec<Job>, LogError> {
     let computed = log.computed(process)?;
     let first = computed.as_ref().map_or(0, |computed| computed.slot + 1);

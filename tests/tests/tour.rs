@@ -81,6 +81,39 @@ fn the_tour_passes_whichever_compute_unit_is_killed_and_whenever() {
     }
 }
 
+/// The nodes that run on a folder.
+fn nodes_of(data: &Path) -> usize {
+    let running = std::fs::read_dir("/proc").unwrap().flatten().filter(|process| {
+        let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        line.contains("ao-node\0start") && line.contains(data.to_str().unwrap())
+    });
+    running.count()
+}
+
+#[test]
+fn nothing_runs_on_when_a_network_can_not_start_or_is_stopped_midway() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("testnet");
+    // The scheduler's port is taken when three nodes run already.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = (taken.local_addr().unwrap().port() - 3).to_string();
+    let failed = run(&testnet(), &["up", "--detach", "--base-port", &base, "--data", data.to_str().unwrap()], &[]);
+    assert_eq!(failed.status.code(), Some(1), "{failed:?}");
+    assert_eq!(nodes_of(&data), 0);
+
+    let mut command = Command::new(testnet());
+    command.args(["up", "--demo", "--base-port", "0", "--data"]).arg(&data);
+    let mut tour = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(tour.stdout.take().unwrap()).lines();
+    while !lines.next().unwrap().unwrap().starts_with("3. ") {}
+    assert!(nodes_of(&data) > 3);
+    assert!(Command::new("kill").args(["-INT", &tour.id().to_string()]).status().unwrap().success());
+    lines.by_ref().for_each(drop);
+    assert_eq!(tour.wait().unwrap().code(), Some(1));
+    assert_eq!(nodes_of(&data), 0);
+}
+
 #[test]
 fn a_network_in_the_background_is_stopped_and_goes_on_where_it_was() {
     let folder = tempfile::tempdir().unwrap();
