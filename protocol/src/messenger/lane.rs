@@ -41,9 +41,10 @@ pub struct Submit {
 pub(super) struct Lane {
     /// The target's scheduler, once it is known.
     pub(super) scheduler: Option<Address>,
-    queue: VecDeque<DeliveryId>,
-    queued: BTreeSet<DeliveryId>,
-    under_way: bool,
+    /// In the order of their ids, which is that in which the process sent them.
+    queue: BTreeSet<DeliveryId>,
+    /// What the request under way submits, in its order; they stay in the queue until they are settled.
+    under_way: Option<VecDeque<DeliveryId>>,
     backoff: Backoff,
     not_before_ms: u64,
 }
@@ -52,9 +53,8 @@ impl Default for Lane {
     fn default() -> Lane {
         Lane {
             scheduler: None,
-            queue: VecDeque::new(),
-            queued: BTreeSet::new(),
-            under_way: false,
+            queue: BTreeSet::new(),
+            under_way: None,
             backoff: Backoff::new(FIRST_RETRY_MS, LAST_RETRY_MS),
             not_before_ms: 0,
         }
@@ -62,22 +62,19 @@ impl Default for Lane {
 }
 
 impl Lane {
-    /// Adds a delivery at the end; false when it is there already.
+    /// Adds a delivery at its place; false when it is there already.
     pub(super) fn push(&mut self, id: DeliveryId) -> bool {
-        let new = self.queued.insert(id);
-        if new {
-            self.queue.push_back(id);
-        }
-        new
+        self.queue.insert(id)
     }
 
     /// What is to be submitted now: as many from the front as fit into a request.
     pub(super) fn take(&mut self, log: &dyn Log, now_ms: u64) -> Result<Option<(Address, Vec<Submission>)>, LogError> {
         let Some(scheduler) = self.scheduler else { return Ok(None) };
-        if self.under_way || now_ms < self.not_before_ms || self.queue.is_empty() {
+        if self.under_way.is_some() || now_ms < self.not_before_ms || self.queue.is_empty() {
             return Ok(None);
         }
         let mut submissions = Vec::new();
+        let mut ids = VecDeque::new();
         let mut bytes = 0;
         for id in self.queue.iter().take(MAX_SUBMISSIONS) {
             let damaged = |cause: &str| LogError::Damaged {
@@ -93,14 +90,15 @@ impl Lane {
             }
             let item = VerifiedItem::from_own_store(item.0).map_err(|cause| damaged(&cause.to_string()))?;
             submissions.push(Submission { messenger: item.address(), item, depth: delivery.depth });
+            ids.push_back(*id);
         }
-        self.under_way = true;
+        self.under_way = Some(ids);
         Ok(Some((scheduler, submissions)))
     }
 
     /// The request came back; when not all of it is settled, the rest waits.
     pub(super) fn answered(&mut self, all: bool, now_ms: u64) {
-        self.under_way = false;
+        self.under_way = None;
         if all {
             self.backoff.reset();
             self.not_before_ms = 0;
@@ -114,22 +112,18 @@ impl Lane {
         self.backoff.attempts() >= PARKED_AFTER
     }
 
+    /// The next of what is under way is settled.
     pub(super) fn pop(&mut self) -> Option<DeliveryId> {
-        let id = self.queue.pop_front()?;
-        self.queued.remove(&id);
+        let id = self.under_way.as_mut()?.pop_front()?;
+        self.queue.remove(&id);
         Some(id)
-    }
-
-    /// Puts the queue into the order in which its entries were sent; nothing is under way yet.
-    pub(super) fn sort(&mut self) {
-        self.queue.make_contiguous().sort();
     }
 
     pub(super) fn ids(&self) -> impl Iterator<Item = &DeliveryId> {
         self.queue.iter()
     }
 
-    pub(super) fn into_ids(self) -> VecDeque<DeliveryId> {
+    pub(super) fn into_ids(self) -> BTreeSet<DeliveryId> {
         self.queue
     }
 
@@ -139,7 +133,7 @@ impl Lane {
 
     /// When the lane is to be looked at again; none while it waits for an answer or a lookup.
     pub(super) fn due_ms(&self) -> Option<u64> {
-        let ready = !self.under_way && self.scheduler.is_some() && !self.queue.is_empty();
+        let ready = self.under_way.is_none() && self.scheduler.is_some() && !self.queue.is_empty();
         ready.then_some(self.not_before_ms)
     }
 }

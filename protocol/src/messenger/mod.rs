@@ -234,7 +234,6 @@ impl Messenger {
                 Some(process) => {
                     if let Some(lane) = self.lanes.get_mut(&key) {
                         lane.scheduler = Some(process.scheduler);
-                        lane.sort();
                     }
                 }
                 None => {
