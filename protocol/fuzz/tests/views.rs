@@ -1,5 +1,5 @@
-//! What is read from verified items: processes, messages, modules, assignments, origins, announcements. Names of tags are
-//! those of ao and values nearly right, so that much of it is read.
+//! What is read from verified items: processes, messages, modules, assignments, origins, announcements. Names of tags
+//! are those of ao and values nearly right, so that much of it is read.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,5 +1,5 @@
-//! Gossip, requests, responses, attestations and entries from foreign bytes: no panic, no huge allocation. Good ones with
-//! few changes, for random bytes are refused early.
+//! Gossip, requests, responses, attestations and entries from foreign bytes: no panic, no huge allocation. Good ones
+//! with few changes, for random bytes are refused early.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
