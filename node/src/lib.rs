@@ -14,6 +14,7 @@
 #[cfg(not(all(target_pointer_width = "64", target_endian = "little")))]
 compile_error!("ao-node runs on 64-bit little-endian machines only");
 
+pub mod arweave;
 pub mod cli;
 pub mod drive;
 mod http;

@@ -215,13 +215,13 @@ async fn greet(world: &World, http_url: &str) {
 fn start_scheduler(world: &World) -> Result<Scheduler> {
     let (batches, waiting) = mpsc::channel::<(Id, Vec<EntryBytes>)>(GOSSIP_QUEUE);
     tokio::spawn(gossip_entries(world.clone(), waiting));
-    let (trusting, telling, failing) = (world.clone(), world.clone(), world.clone());
+    let (trusting, dating, telling, failing) = (world.clone(), world.clone(), world.clone(), world.clone());
     let signer: Arc<Wallet> = world.wallet().clone();
     let scheduler = Scheduler::start(Surroundings {
         log: world.shared_log(),
         signer: signer as Arc<dyn Signer>,
         trust: Box::new(move || trusting.trust()),
-        block_height: Box::new(|| 0),
+        block_height: Box::new(move || dating.newest_block().height),
         scheduled: Box::new(move |entries| {
             for entry in &entries {
                 telling.changed(Change::Entry { process: entry.process(), slot: entry.slot() });

@@ -24,6 +24,7 @@ use ao_protocol::wallet::{Signer, Wallet};
 use ao_protocol::wire;
 use tokio::sync::{broadcast, watch};
 
+use crate::arweave::Block;
 use crate::net::{Net, Verdict};
 use crate::store::Store;
 use race::Races;
@@ -96,6 +97,7 @@ struct Parts {
     verdicts: Verdicts,
     changes: broadcast::Sender<Change>,
     races: Races,
+    newest_block: watch::Sender<Arc<Block>>,
     failure: watch::Sender<Option<String>>,
 }
 
@@ -111,9 +113,30 @@ impl World {
     ) -> World {
         let (changes, _) = broadcast::channel(CHANGES);
         let (failure, _) = watch::channel(None);
-        let (races, verdicts) = (Races::default(), Verdicts::default());
-        let parts = Parts { log, net, network, wallet, roles, follow_shards, verdicts, changes, races, failure };
-        World(Arc::new(parts))
+        let (newest_block, _) = watch::channel(Arc::new(Block::none()));
+        World(Arc::new(Parts {
+            log,
+            net,
+            network,
+            wallet,
+            roles,
+            follow_shards,
+            verdicts: Verdicts::default(),
+            changes,
+            races: Races::default(),
+            newest_block,
+            failure,
+        }))
+    }
+
+    /// The newest block of Arweave, or of the dev chain that plays it, as far as this node knows.
+    pub fn newest_block(&self) -> Arc<Block> {
+        self.0.newest_block.borrow().clone()
+    }
+
+    /// Says that there is a new block, which the log keeps already.
+    pub fn mined(&self, block: Block) {
+        self.0.newest_block.send_replace(Arc::new(block));
     }
 
     /// The log.

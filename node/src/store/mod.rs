@@ -1,5 +1,6 @@
 //! The log on disk, in RocksDB. What RocksDB calls things does not leave this folder.
 
+mod chain;
 mod schema;
 
 use std::path::{Path, PathBuf};
@@ -162,6 +163,14 @@ impl Store {
         let mut options = ReadOptions::default();
         options.set_iterate_range(rocksdb::PrefixRange(prefix));
         Ok(self.db.iterator_cf_opt(self.table(table)?, options, IteratorMode::From(from, Direction::Forward)))
+    }
+
+    /// The record with the highest key of a table.
+    fn last<T: DeserializeOwned>(&self, table: Table) -> Result<Option<(Bytes, T)>, LogError> {
+        let Some(found) = self.db.iterator_cf(self.table(table)?, IteratorMode::End).next() else { return Ok(None) };
+        let (key, value) = found.map_err(database)?;
+        let record = decode(table, &key, &value)?;
+        Ok(Some((key, record)))
     }
 
     fn put<T: Serialize>(&self, batch: &mut WriteBatch, table: Table, key: &[u8], value: &T) -> Result<(), LogError> {

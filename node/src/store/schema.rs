@@ -7,7 +7,7 @@ use ao_protocol::wire::ItemBytes;
 use serde::{Deserialize, Serialize};
 
 /// Version of everything below. A database of another version is not opened.
-pub(super) const FORMAT_VERSION: u32 = 2;
+pub(super) const FORMAT_VERSION: u32 = 3;
 
 /// Key of the format version in the default column family.
 pub(super) const FORMAT_KEY: &[u8] = b"format";
@@ -39,11 +39,15 @@ pub(super) enum Table {
     Waiting,
     /// process → two assignments of one slot
     Evidence,
+    /// height → block
+    Blocks,
+    /// block id → height
+    BlockHeights,
 }
 
 impl Table {
     /// All tables, to open them.
-    pub(super) const ALL: [Table; 12] = [
+    pub(super) const ALL: [Table; 14] = [
         Table::Entries,
         Table::Tips,
         Table::SlotsByItem,
@@ -56,6 +60,8 @@ impl Table {
         Table::Deliveries,
         Table::Waiting,
         Table::Evidence,
+        Table::Blocks,
+        Table::BlockHeights,
     ];
 
     /// The name of the column family.
@@ -73,6 +79,8 @@ impl Table {
             Table::Deliveries => "deliveries",
             Table::Waiting => "waiting",
             Table::Evidence => "evidence",
+            Table::Blocks => "blocks",
+            Table::BlockHeights => "block-heights",
         }
     }
 
