@@ -22,9 +22,10 @@ use crate::drive::inbound::{Inbound, roles_text};
 use crate::drive::repair::Follower;
 use crate::drive::scheduler::{Scheduler, Surroundings};
 use crate::drive::submit::Submitter;
-use crate::drive::{Change, World, adopt, messenger};
-use crate::http::{self, Api};
-use crate::net::{Net, NetConfig, NetEvent, PeerKey};
+use crate::drive::{Change, World, adopt, measures, messenger};
+use crate::http::{self, Api, Clients};
+use crate::metrics::Registering;
+use crate::net::{Net, NetConfig, NetEvent, NetMetrics, PeerKey};
 use crate::store::Store;
 use crate::vm::Launcher;
 use crate::{key_file, runtime, vm};
@@ -43,6 +44,8 @@ pub struct Config {
     pub join: Vec<String>,
     /// Where to listen for HTTP.
     pub http: SocketAddr,
+    /// What clients of it may ask.
+    pub clients: Clients,
     /// Folder for log and keys.
     pub data: PathBuf,
     /// The unit wallet's file; none: in the data folder.
@@ -80,6 +83,7 @@ impl Node {
         }
         let listener = http::listen(config.http).await?;
         let http_url = format!("http://{}", listener.local_addr()?);
+        let mut metrics = Registering::new();
         let (net, mut events) = Net::start(NetConfig {
             key: PeerKey::load_or_create(&config.data.join("peer.key"))?,
             listen: config.listen.clone(),
@@ -91,6 +95,7 @@ impl Node {
             dev_chain: false,
             follow_shards: config.follow_shards,
             mdns: config.mdns,
+            metrics: NetMetrics::new(&mut metrics),
         })
         .await?;
         let network = match net.network() {
@@ -100,9 +105,12 @@ impl Node {
         let world = World::new(log, net, network, wallet, config.roles.clone(), config.follow_shards);
         keep_runtime(&world)?;
         let (submitter, computer) = play_roles(&world, events, config.worker_program)?;
+        measures::watch(&mut metrics, &world, submitter.own(), computer.as_ref());
+        let metrics = metrics.finish();
         let (stop, mut stopping) = watch::channel(false);
         let stopped = async move { drop(stopping.wait_for(|stop| *stop).await) };
-        let served = tokio::spawn(Api::new(world.clone(), submitter, computer).serve(listener, stopped));
+        let api = Api::new(world.clone(), submitter, computer, metrics);
+        let served = tokio::spawn(api.serve(listener, config.clients, stopped));
         Ok(Node { world, http_url, stop, served })
     }
 
@@ -223,6 +231,7 @@ fn start_scheduler(world: &World) -> Result<Scheduler> {
         trust: Box::new(move || trusting.trust()),
         block_height: Box::new(move || dating.newest_block().height),
         scheduled: Box::new(move |entries| {
+            telling.tally().scheduled(entries.len());
             for entry in &entries {
                 telling.changed(Change::Entry { process: entry.process(), slot: entry.slot() });
             }

@@ -9,6 +9,8 @@ mod bad_input;
 mod crashes;
 #[path = "nodes/hostile.rs"]
 mod hostile;
+#[path = "nodes/http.rs"]
+mod http;
 #[path = "nodes/local.rs"]
 mod local;
 #[path = "nodes/network.rs"]
