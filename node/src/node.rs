@@ -22,7 +22,7 @@ use crate::drive::inbound::{Inbound, roles_text};
 use crate::drive::repair::Follower;
 use crate::drive::scheduler::{Scheduler, Surroundings};
 use crate::drive::submit::Submitter;
-use crate::drive::{Change, World, adopt, measures, messenger};
+use crate::drive::{Change, World, adopt, cron, measures, messenger};
 use crate::http::{self, Api, Clients};
 use crate::metrics::Registering;
 use crate::net::{Net, NetConfig, NetEvent, NetMetrics, PeerKey};
@@ -104,12 +104,9 @@ impl Node {
         };
         let world = World::new(log, net, network, wallet, config.roles.clone(), config.follow_shards);
         keep_runtime(&world)?;
-        let (submitter, computer) = play_roles(&world, events, config.worker_program)?;
-        measures::watch(&mut metrics, &world, submitter.own(), computer.as_ref());
-        let metrics = metrics.finish();
+        let api = play_roles(&world, events, config.worker_program, metrics)?;
         let (stop, mut stopping) = watch::channel(false);
         let stopped = async move { drop(stopping.wait_for(|stop| *stop).await) };
-        let api = Api::new(world.clone(), submitter, computer, metrics);
         let served = tokio::spawn(api.serve(listener, config.clients, stopped));
         Ok(Node { world, http_url, stop, served })
     }
@@ -157,14 +154,16 @@ fn play_roles(
     world: &World,
     events: mpsc::Receiver<NetEvent>,
     worker_program: Option<PathBuf>,
-) -> Result<(Submitter, Option<Computer>)> {
+    mut metrics: Registering,
+) -> Result<Api> {
     let scheduler = match world.plays(Role::Su) {
         true => Some(start_scheduler(world)?),
         false => None,
     };
+    if let Some(scheduler) = &scheduler {
+        tokio::spawn(cron::run(world.clone(), scheduler.clone()));
+    }
     let submitter = Submitter::new(world.clone(), scheduler.clone());
-    let follower = Follower::start(world.clone())?;
-    tokio::spawn(Inbound::new(world.clone(), follower, scheduler).run(events));
     let computer = match world.plays(Role::Cu) {
         true => {
             let launcher = worker_program.map_or_else(Launcher::this_executable, Launcher::new);
@@ -174,11 +173,15 @@ fn play_roles(
         }
         false => None,
     };
-    tokio::spawn(adopt::run(world.clone(), computer.clone()));
+    measures::watch(&mut metrics, world, scheduler.as_ref(), computer.as_ref());
+    let api = Api::new(world.clone(), submitter.clone(), computer.clone(), metrics.finish());
+    let follower = Follower::start(world.clone())?;
+    tokio::spawn(Inbound::new(world.clone(), follower, scheduler, api.passed_on()).run(events));
+    tokio::spawn(adopt::run(world.clone(), computer));
     if world.plays(Role::Mu) {
-        tokio::spawn(messenger::run(world.clone(), submitter.clone()));
+        tokio::spawn(messenger::run(world.clone(), submitter));
     }
-    Ok((submitter, computer))
+    Ok(api)
 }
 
 /// The network file that is known before any peer was asked.
@@ -223,13 +226,15 @@ async fn greet(world: &World, http_url: &str) {
 fn start_scheduler(world: &World) -> Result<Scheduler> {
     let (batches, waiting) = mpsc::channel::<(Id, Vec<EntryBytes>)>(GOSSIP_QUEUE);
     tokio::spawn(gossip_entries(world.clone(), waiting));
-    let (trusting, dating, telling, failing) = (world.clone(), world.clone(), world.clone(), world.clone());
+    let (trusting, dating, timing) = (world.clone(), world.clone(), world.clone());
+    let (telling, failing) = (world.clone(), world.clone());
     let signer: Arc<Wallet> = world.wallet().clone();
     let scheduler = Scheduler::start(Surroundings {
         log: world.shared_log(),
         signer: signer as Arc<dyn Signer>,
         trust: Box::new(move || trusting.trust()),
         block_height: Box::new(move || dating.newest_block().height),
+        block_time: Box::new(move |height| timing.log().block(height).ok().flatten().map(|block| block.timestamp_s)),
         scheduled: Box::new(move |entries| {
             telling.tally().scheduled(entries.len());
             for entry in &entries {

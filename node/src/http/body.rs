@@ -78,17 +78,22 @@ const NO_ITEMS: [&str; 3] = ["application/json", "application/x-www-form-urlenco
 
 /// For paths that take items: refuses bodies that are said to be something else.
 pub(super) async fn items_only(request: Request, next: Next) -> Result<Response, ApiError> {
-    let kind = content_type(request.headers());
-    if let Some(kind) = kind.filter(|kind| NO_ITEMS.contains(&kind.as_str()))
-        && !request.body().is_end_stream()
-    {
-        return Err(ApiError::WrongType(kind));
+    if !request.body().is_end_stream() {
+        may_be_item(request.headers())?;
     }
     Ok(next.run(request).await)
 }
 
+/// Refuses a content type that no item has.
+pub(super) fn may_be_item(headers: &HeaderMap) -> Result<(), ApiError> {
+    match content_type(headers).filter(|kind| NO_ITEMS.contains(&kind.as_str())) {
+        Some(kind) => Err(ApiError::WrongType(kind)),
+        None => Ok(()),
+    }
+}
+
 /// The content type without its parameters, in small letters.
-pub(super) fn content_type(headers: &HeaderMap) -> Option<String> {
+fn content_type(headers: &HeaderMap) -> Option<String> {
     let text = headers.get(CONTENT_TYPE)?.to_str().ok()?;
     Some(text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
 }

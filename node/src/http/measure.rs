@@ -7,10 +7,13 @@ use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::Response;
 
+use super::hyperbeam::Served;
 use crate::metrics::Metrics;
 
 /// What a path without a route counts as.
 const NO_ROUTE: &str = "other";
+/// What all paths of HyperBEAM count as.
+const HYPERBEAM: &str = "hyperbeam";
 
 /// Counts the request when it is answered.
 pub(super) async fn count(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
@@ -19,7 +22,10 @@ pub(super) async fn count(State(metrics): State<Metrics>, request: Request, next
     let method = known(request.method());
     let began = Instant::now();
     let response = next.run(request).await;
-    let route = route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
+    let route = match (&route, response.extensions().get::<Served>()) {
+        (_, Some(Served)) => HYPERBEAM,
+        (route, None) => route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str),
+    };
     metrics.answered(method, route, response.status().as_u16(), began.elapsed());
     response
 }

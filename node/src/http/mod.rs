@@ -5,14 +5,22 @@ mod ao;
 mod body;
 mod client;
 mod cu;
+mod cursor;
+mod dry_run;
 mod error;
 mod gateway;
+mod hyperbeam;
+mod listing;
 mod load;
+mod log_page;
 mod measure;
 mod mu;
 mod openapi;
+mod outcome_json;
 mod own_words;
 mod panics;
+mod passed_on;
+mod query;
 mod rate;
 mod request_id;
 mod server;
@@ -37,6 +45,8 @@ pub use rate::Clients;
 use rate::Rates;
 pub(crate) use server::listen;
 
+pub(crate) use passed_on::PassedOn;
+
 use crate::drive::World;
 use crate::drive::compute::Computer;
 use crate::drive::submit::Submitter;
@@ -51,6 +61,9 @@ pub(crate) const RESULT_WAIT: Duration = Duration::from_secs(30);
 /// How long a browser may remember that it may ask from any page.
 const CORS_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Longest wait for the outcome of a slot when a peer passed the call on: its own request ends after 10 s.
+pub(crate) const PASSED_ON_WAIT: Duration = Duration::from_secs(8);
+
 /// What handlers need.
 #[derive(Clone)]
 pub(crate) struct Api {
@@ -63,6 +76,12 @@ pub(crate) struct Api {
 impl Api {
     pub(crate) fn new(world: World, submitter: Submitter, computer: Option<Computer>, metrics: Metrics) -> Api {
         Api { world, submitter, computer, metrics }
+    }
+
+    /// What peers may call.
+    pub(crate) fn passed_on(&self) -> PassedOn {
+        let router = Router::new().nest("/su", su::router()).nest("/cu", cu::router()).with_state(self.clone());
+        PassedOn::new(router.layer(from_fn_with_state(self.clone(), hyperbeam::or_else)))
     }
 
     /// All paths. A node with exactly one role serves that role's API at the root too, so that its URL
@@ -83,7 +102,8 @@ impl Api {
         };
         router
             .fallback(async |uri: axum::http::Uri| ApiError::NotFound(format!("no path {}", uri.path())))
-            .with_state(self)
+            .with_state(self.clone())
+            .layer(from_fn_with_state(self, hyperbeam::or_else))
     }
 
     /// Serves until `stop` is done.
@@ -117,4 +137,71 @@ fn surrounded(router: Router, rates: Rates, metrics: Metrics, places: Places) ->
         .layer(from_fn_with_state(metrics, measure::count))
         .layer(from_anywhere)
         .layer(from_fn(request_id::name))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use axum::routing::get;
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::metrics::Registering;
+
+    /// Serves a router with what surrounds it, and one place for requests; where it is.
+    async fn serve(router: Router) -> String {
+        let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let metrics = Registering::new().finish();
+        let router = surrounded(router, Rates::new(Clients::default()), metrics, Places::new(1));
+        tokio::spawn(server::serve(listener, router, std::future::pending()));
+        url
+    }
+
+    async fn ask(url: &str, path: &str) -> (u16, reqwest::header::HeaderMap, String) {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let answer = client.get(format!("{url}{path}")).send().await.unwrap();
+        (answer.status().as_u16(), answer.headers().clone(), answer.text().await.unwrap())
+    }
+
+    async fn panicking() -> &'static str {
+        assert!(are_caught(), "the node would end");
+        panic!("a handler is wrong");
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_one_request() {
+        let url = serve(Router::new().route("/panic", get(panicking)).route("/", get(async || "ok"))).await;
+        let (status, headers, text) = ask(&url, "/panic").await;
+        assert_eq!(status, 500);
+        assert!(text.starts_with(r#"{"error":"this node failed"#), "{text}");
+        assert!(headers.contains_key("x-request-id") && headers.contains_key("access-control-allow-origin"));
+        assert_eq!(ask(&url, "/").await.0, 200);
+        assert!(!are_caught(), "only requests are answered");
+    }
+
+    #[tokio::test]
+    async fn what_is_over_the_number_of_requests_hears_so() {
+        let (began, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (begins, waits) = (began.clone(), go_on.clone());
+        let wait = async move || {
+            begins.notify_one();
+            waits.notified().await;
+            "done"
+        };
+        let url = serve(Router::new().route("/wait", get(wait)).route("/", get(async || "ok"))).await;
+        let first = tokio::spawn({
+            let url = url.clone();
+            async move { ask(&url, "/wait").await }
+        });
+        began.notified().await;
+        let (status, headers, text) = ask(&url, "/").await;
+        assert_eq!(status, 503);
+        assert_eq!(headers["retry-after"], "1");
+        assert!(text.contains("too much to do"), "{text}");
+        go_on.notify_one();
+        assert_eq!(first.await.unwrap().2, "done");
+        assert_eq!(ask(&url, "/").await.0, 200);
+    }
 }

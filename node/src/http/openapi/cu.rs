@@ -1,6 +1,6 @@
 //! The compute unit's paths.
 
-use utoipa::openapi::path::HttpMethod::Get;
+use utoipa::openapi::path::HttpMethod::{Get, Post};
 
 use super::{Described, JSON};
 
@@ -19,6 +19,40 @@ pub(super) const PATHS: &[Described] = &[
         summary: "The result of a message, waited for if it is not there yet; the process's id means its first slot",
         query: &[("process-id", "the process; required")],
         body: None,
+        answers: &[(200, JSON, "Messages, Assignments, Spawns, Output, GasUsed, and Error if there was one")],
+    },
+    Described {
+        method: Get,
+        path: "/cu/results/{process}",
+        summary: "The results of a process, in pages",
+        query: &[
+            ("from", "after this cursor or time in milliseconds"),
+            ("to", "up to this cursor or time"),
+            ("sort", "ASC or DESC; the sort of a cursor comes first"),
+            ("limit", "most edges"),
+        ],
+        body: None,
+        answers: &[(200, JSON, "pageInfo, edges of node and cursor")],
+    },
+    Described {
+        method: Get,
+        path: "/cu/cron/{process}",
+        summary: "The results of the crons of a process, in pages",
+        query: &[
+            ("from", "after this cursor or time in milliseconds"),
+            ("to", "up to this cursor or time"),
+            ("sort", "ASC or DESC; the sort of a cursor comes first"),
+            ("limit", "most edges"),
+        ],
+        body: None,
+        answers: &[(200, JSON, "pageInfo, edges of node and cursor")],
+    },
+    Described {
+        method: Post,
+        path: "/cu/dry-run",
+        summary: "What a message would come to, without a trace",
+        query: &[("process-id", "the process; required"), ("to", "a message that must be the newest")],
+        body: Some((JSON, "Id, Owner, Anchor, Data, Tags")),
         answers: &[(200, JSON, "Messages, Assignments, Spawns, Output, GasUsed, and Error if there was one")],
     },
 ];

@@ -3,6 +3,7 @@
 
 mod cu;
 mod gateway;
+mod hyperbeam;
 mod mu;
 mod node;
 mod su;
@@ -15,6 +16,8 @@ use utoipa::openapi::{Content, Info, OpenApi, Ref, RefOr, Required, Response, Re
 
 const ITEM: &str = "application/octet-stream";
 const JSON: &str = "application/json";
+const ANS104: &str = "application/ans104";
+const AOS_2: &str = "application/aos-2";
 const TEXT: &str = "text/plain";
 
 /// One operation of a path.
@@ -34,7 +37,7 @@ struct Described {
 pub(super) fn document() -> Value {
     let mut paths = Paths::new();
     let tables = [("mu", mu::PATHS), ("su", su::PATHS), ("cu", cu::PATHS), ("node", node::PATHS)];
-    for (tag, table) in tables.into_iter().chain([("gateway", gateway::PATHS)]) {
+    for (tag, table) in tables.into_iter().chain([("gateway", gateway::PATHS), ("hyperbeam", hyperbeam::PATHS)]) {
         for described in table {
             paths.add_path_operation(described.path, vec![described.method.clone()], described.operation(tag));
         }

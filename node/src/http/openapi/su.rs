@@ -16,10 +16,30 @@ pub(super) const PATHS: &[Described] = &[
     Described {
         method: Post,
         path: "/su",
-        summary: "Schedules an item",
-        query: &[],
+        summary: "Schedules an item; or, by query, an item from elsewhere",
+        query: &[
+            ("process-id", "with assign: the process that gets the item"),
+            ("assign", "the item that is assigned instead of one in the body"),
+            ("exclude", "fields of the item that are left out, joined by commas"),
+        ],
         body: Some((ITEM, "a signed ANS-104 item")),
         answers: &[(201, JSON, "timestamp of its slot, id")],
+    },
+    Described {
+        method: Get,
+        path: "/su/timestamp",
+        summary: "The time and height that the next slot would have",
+        query: &[],
+        body: None,
+        answers: &[(200, JSON, "timestamp, block_height")],
+    },
+    Described {
+        method: Get,
+        path: "/su/processes/{process}",
+        summary: "What is known of a process",
+        query: &[],
+        body: None,
+        answers: &[(200, JSON, "process_id, block, owner, tags, …")],
     },
     Described {
         method: Get,
@@ -36,5 +56,13 @@ pub(super) const PATHS: &[Described] = &[
         ],
         body: None,
         answers: &[(200, JSON, "a page (page_info, edges), or an entry (message, assignment)")],
+    },
+    Described {
+        method: Get,
+        path: "/su/{id}/latest",
+        summary: "The newest entry of a process",
+        query: &[],
+        body: None,
+        answers: &[(200, JSON, "message, assignment")],
     },
 ];
