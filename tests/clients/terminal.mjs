@@ -11,8 +11,10 @@ const plain = screen => screen.replace(/\x1b\[[0-9;?]*[A-Za-z]/g, '')
 
 /** Starts a command of the shell in a terminal; gives what to do there. */
 export function openTerminal (command, { cwd, env }) {
-  const child = spawn('script', ['-q', '-e', '-f', '-c', command, '/dev/null'], {
-    cwd, env: { ...process.env, TERM: 'xterm', COLUMNS: '200', ...env }, stdio: ['pipe', 'pipe', 'inherit']
+  // The terminal has no size of its own, and programs that erase what they wrote divide by its width.
+  const sized = `stty cols 200 rows 50 && exec ${command}`
+  const child = spawn('script', ['-q', '-e', '-f', '-c', sized, '/dev/null'], {
+    cwd, env: { ...process.env, TERM: 'xterm', ...env }, stdio: ['pipe', 'pipe', 'inherit']
   })
   let screen = ''
   let read = 0
