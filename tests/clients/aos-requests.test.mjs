@@ -90,7 +90,8 @@ test('live: what others send is shown, once', async () => {
   const shown = new Set()
   let cursor
   const poll = async () => {
-    const { edges } = await ao.results(cursor ? { process, limit: 1000, from: cursor } : { process, limit: 5, sort: 'DESC' })
+    const page = cursor ? { limit: 1000, from: cursor } : { limit: 5, sort: 'DESC' }
+    const { edges } = await ao.results({ process, ...page })
     const printed = edges.filter(edge => edge.node?.Output?.print === true)
       .sort((a, b) => JSON.parse(atob(a.cursor)).ordinate - JSON.parse(atob(b.cursor)).ordinate)
       .filter(edge => !shown.has(edge.cursor))
@@ -153,7 +154,8 @@ test('.dryrun of a line', async () => {
 })
 
 test('--cron', async () => {
-  const process = await spawn('cron', [{ name: 'Cron-Interval', value: '1-second' }, { name: 'Cron-Tag-Action', value: 'Cron' }])
+  const tags = [{ name: 'Cron-Interval', value: '1-second' }, { name: 'Cron-Tag-Action', value: 'Cron' }]
+  const process = await spawn('cron', tags)
   await until('a firing', async () => {
     const { edges } = await (await fetch(`${network.cu_url}/cron/${process}`)).json()
     return edges.length > 0

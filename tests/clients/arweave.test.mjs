@@ -26,7 +26,8 @@ async function signed (data, tags = {}, jwk = neo.jwk) {
 async function post (transaction) {
   const uploader = await arweave.transactions.getUploader(transaction)
   while (!uploader.isComplete) await uploader.uploadChunk()
-  assert.ok([200, 208].includes(uploader.lastResponseStatus), `${uploader.lastResponseStatus} ${uploader.lastResponseError}`)
+  const { lastResponseStatus: status, lastResponseError: cause } = uploader
+  assert.ok([200, 208].includes(status), `${status} ${cause}`)
 }
 
 const mined = transaction => until('it is mined', async () => {
@@ -62,7 +63,7 @@ test('a small transaction is posted, mined and read', async () => {
   const read = await arweave.transactions.get(transaction.id)
   assert.equal(read.data_root, transaction.data_root)
   assert.ok(await arweave.transactions.verify(read), 'as it was signed')
-  const tags = read.tags.map(tag => [tag.get('name', { decode: true, string: true }), tag.get('value', { decode: true, string: true })])
+  const tags = read.tags.map(tag => ['name', 'value'].map(field => tag.get(field, { decode: true, string: true })))
   assert.deepEqual(tags, [['Content-Type', 'text/plain'], ['Grüße', '日本']])
   const block = await arweave.blocks.get(confirmed.block_indep_hash)
   assert.equal(block.height, confirmed.block_height)
@@ -80,7 +81,8 @@ test('it costs its price', async () => {
 
 test('coins move', async () => {
   const receiver = 'C'.repeat(42) + 'A'
-  const transaction = await arweave.createTransaction({ target: receiver, quantity: arweave.ar.arToWinston('1.5') }, neo.jwk)
+  const quantity = arweave.ar.arToWinston('1.5')
+  const transaction = await arweave.createTransaction({ target: receiver, quantity }, neo.jwk)
   await arweave.transactions.sign(transaction, neo.jwk)
   await post(transaction)
   await mined(transaction)
@@ -127,8 +129,9 @@ test('a bundle in a transaction comes apart: its items are found and served', as
   for (const [index, text] of ['first', 'second'].entries()) {
     const { id } = items[index]
     const edges = await until(`${text} is found`, async () => {
-      const { transactions } = await graphql(network, `query ($id: ID!) { transactions(ids: [$id],
-        tags: [{ name: "Bundled", values: ["${text}"] }]) { edges { node { bundledIn { id } block { height } } } } }`, { id })
+      const { transactions } = await graphql(network, `query ($id: ID!) {
+        transactions(ids: [$id], tags: [{ name: "Bundled", values: ["${text}"] }]) {
+          edges { node { bundledIn { id } block { height } } } } }`, { id })
       return transactions.edges.length > 0 && transactions.edges
     })
     assert.equal(edges[0].node.bundledIn.id, transaction.id)
@@ -140,8 +143,9 @@ test('blocks by height and time', async () => {
   const transaction = await signed('something to mine')
   await post(transaction)
   const { block_height: height } = await mined(transaction)
-  const { blocks } = await graphql(network, `query ($min: Int!) { blocks(height: { min: $min }, first: 2, sort: HEIGHT_ASC) {
-    pageInfo { hasNextPage } edges { node { id height timestamp previous } } } }`, { min: height - 1 })
+  const { blocks } = await graphql(network, `query ($min: Int!) {
+    blocks(height: { min: $min }, first: 2, sort: HEIGHT_ASC) {
+      pageInfo { hasNextPage } edges { node { id height timestamp previous } } } }`, { min: height - 1 })
   assert.deepEqual(blocks.edges.map(edge => edge.node.height), [height - 1, height])
   assert.equal(blocks.edges[1].node.previous, blocks.edges[0].node.id)
   assert.ok(blocks.edges[0].node.timestamp <= blocks.edges[1].node.timestamp)

@@ -36,7 +36,8 @@ async function eachTimed (inputs, action) {
 }
 
 const at = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]
-const spread = sorted => `p50 ${at(sorted, 0.5).toFixed(1)} ms   p95 ${at(sorted, 0.95).toFixed(1)} ms   of ${sorted.length}`
+const spread = sorted =>
+  `p50 ${at(sorted, 0.5).toFixed(1)} ms   p95 ${at(sorted, 0.95).toFixed(1)} ms   of ${sorted.length}`
 const print = (what, figure) => console.log(`${what.padEnd(48)}${figure}`)
 
 const sign = (process, count) => Promise.all(Array.from({ length: count }, (_, number) =>
@@ -49,7 +50,7 @@ async function sendAndSee (process, signed) {
   if (Messages?.length !== 1) throw new Error(`no answer: ${cause}`)
 }
 
-/** Milliseconds of processor time that this program and each node have used so far (Linux counts in hundredths of a second). */
+/** Milliseconds of processor time of this program and of each node so far (Linux counts in steps of ten). */
 function processorTime () {
   const { user, system } = process.cpuUsage()
   const nodes = network.nodes.map(({ name, pid }) => {

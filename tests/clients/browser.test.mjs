@@ -32,7 +32,8 @@ const PAGE = `<!doctype html><title>ao</title><button>send</button><pre id="resu
   const wallet = {
     connect: async permissions => {},
     signDataItem: async ({ data, tags, target, anchor }) => {
-      const item = createData(data, { signatureType: 1, signatureLength, ownerLength, publicKey }, { tags, target, anchor })
+      const kind = { signatureType: 1, signatureLength, ownerLength, publicKey }
+      const item = createData(data, kind, { tags, target, anchor })
       await item.setSignature(new Uint8Array(await crypto.subtle.sign(algorithm, key, await item.getSignatureData())))
       return item.getRaw()
     }

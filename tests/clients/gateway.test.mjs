@@ -90,12 +90,14 @@ test('GraphQL knows all that the item says', async () => {
   assert.equal(node.id, item.id)
   assert.equal(node.recipient, target)
   assert.equal(node.signature, item.signature)
-  assert.deepEqual(node.owner, { address: morpheus.nativeAddress, key: Buffer.from(by.publicKey).toString('base64url') })
+  const key = Buffer.from(by.publicKey).toString('base64url')
+  assert.deepEqual(node.owner, { address: morpheus.nativeAddress, key })
   assert.equal(node.data.size, '12')
   assert.deepEqual(node.tags, [{ name: 'Grüße', value: '日本' }])
   assert.equal(typeof node.block.height, 'number')
   assert.ok(Math.abs(node.block.timestamp - Date.now() / 1000) < 600, 'seconds, not milliseconds')
-  const { transaction } = await graphql(network, `query One($id: ID!) { transaction(id: $id) { ${NODE} } }`, { id: item.id })
+  const one = `query One($id: ID!) { transaction(id: $id) { ${NODE} } }`
+  const { transaction } = await graphql(network, one, { id: item.id })
   assert.deepEqual(transaction, node)
 })
 

@@ -168,7 +168,8 @@ test('18: an empty table is a list, and the output stays as the module made it',
 })
 
 test('19: GraphQL with skipped fields, fields named twice, comments and odd white space', async () => {
-  const query = `query GetProcesses ($processIds: [ID!]!, $skipTags: Boolean!, $skipSignature: Boolean!, $skipAnchor: Boolean!) {
+  const query = `query GetProcesses ($processIds: [ID!]!, $skipTags: Boolean!,
+    $skipSignature: Boolean!, $skipAnchor: Boolean!) {
     # the process and its module
     transactions(ids: $processIds) { edges { node { id
       signature @skip(if: $skipSignature) anchor @skip(if: $skipAnchor)
@@ -189,8 +190,9 @@ test('19: GraphQL with skipped fields, fields named twice, comments and odd whit
 })
 
 test('20: pages from anywhere may use every route', async () => {
-  const routes = [[network.mu_url, 'POST'], [`${network.mu_url}/monitor/${network.module}`, 'DELETE'],
-    [`${network.cu_url}/dry-run?process-id=x`, 'POST'], [network.graphql_url, 'POST'], [`${network.su_url}/${network.module}`, 'GET']]
+  const { mu_url: mu, su_url: su, cu_url: cu, graphql_url: gql, module } = network
+  const routes = [[mu, 'POST'], [`${mu}/monitor/${module}`, 'DELETE'], [`${cu}/dry-run?process-id=x`, 'POST'],
+    [gql, 'POST'], [`${su}/${module}`, 'GET']]
   for (const [url, method] of routes) {
     const asked = await fetch(url, { method: 'OPTIONS', headers: { Origin: 'http://localhost:1',
       'Access-Control-Request-Method': method, 'Access-Control-Request-Headers': 'content-type' } })

@@ -1,5 +1,5 @@
-// aoconnect in its other mode, `mainnet`, which the aos console 2.x uses by default: the same processes and the same log
-// through HyperBEAM's paths, on any node.
+// aoconnect in its other mode, `mainnet`, which the aos console 2.x uses by default: the same processes and the same
+// log through HyperBEAM's paths, on any node.
 
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'

@@ -40,7 +40,8 @@ test('a process that ticks every second tells another, once for each tick', asyn
     assert.match(JSON.parse(atob(cursor)).cron, /1-second/)
     if (index > 0) assert.ok(times[index] > times[index - 1])
   }
-  const rest = await (await fetch(`${network.cu_url}/cron/${clock.id}?from=${encodeURIComponent(edges[1].cursor)}`)).json()
+  const from = encodeURIComponent(edges[1].cursor)
+  const rest = await (await fetch(`${network.cu_url}/cron/${clock.id}?from=${from}`)).json()
   assert.equal(rest.edges[0].node.Messages[0].Data, '3')
 
   assert.match(await ao.unmonitor({ process: clock.id, signer: neo.sign }), /^[\w-]{43}$/)

@@ -11,7 +11,8 @@ const network = await startNetwork()
 after(network.stop)
 const ao = connect(network.clients)
 
-const WHO = 'Handlers.add("Who", "Who", function(msg) msg.reply({ From = msg.From, Data = msg.From .. " " .. msg.Owner }) end)'
+const WHO = `
+  Handlers.add("Who", "Who", function(msg) msg.reply({ Data = msg.From .. " " .. msg.Owner }) end)`
 const who = { tags: [{ name: 'Action', value: 'Who' }] }
 
 for (const [kind, wallet] of Object.entries({ 'an RSA wallet': neo, 'an Ethereum key': morpheus })) {
