@@ -22,7 +22,7 @@ use crate::drive::inbound::{Inbound, roles_text};
 use crate::drive::repair::Follower;
 use crate::drive::scheduler::{Scheduler, Surroundings};
 use crate::drive::submit::Submitter;
-use crate::drive::{Change, World, adopt, messenger};
+use crate::drive::{Change, World, adopt, cron, messenger};
 use crate::http::{self, Api};
 use crate::net::{Net, NetConfig, NetEvent, PeerKey};
 use crate::store::Store;
@@ -99,10 +99,10 @@ impl Node {
         };
         let world = World::new(log, net, network, wallet, config.roles.clone(), config.follow_shards);
         keep_runtime(&world)?;
-        let (submitter, computer) = play_roles(&world, events, config.worker_program)?;
+        let api = play_roles(&world, events, config.worker_program)?;
         let (stop, mut stopping) = watch::channel(false);
         let stopped = async move { drop(stopping.wait_for(|stop| *stop).await) };
-        let served = tokio::spawn(Api::new(world.clone(), submitter, computer).serve(listener, stopped));
+        let served = tokio::spawn(api.serve(listener, stopped));
         Ok(Node { world, http_url, stop, served })
     }
 
@@ -145,18 +145,15 @@ pub async fn run(config: Config) -> Result<()> {
 }
 
 /// Starts the drivers of the node's roles, and those that every node needs.
-fn play_roles(
-    world: &World,
-    events: mpsc::Receiver<NetEvent>,
-    worker_program: Option<PathBuf>,
-) -> Result<(Submitter, Option<Computer>)> {
+fn play_roles(world: &World, events: mpsc::Receiver<NetEvent>, worker_program: Option<PathBuf>) -> Result<Api> {
     let scheduler = match world.plays(Role::Su) {
         true => Some(start_scheduler(world)?),
         false => None,
     };
+    if let Some(scheduler) = &scheduler {
+        tokio::spawn(cron::run(world.clone(), scheduler.clone()));
+    }
     let submitter = Submitter::new(world.clone(), scheduler.clone());
-    let follower = Follower::start(world.clone())?;
-    tokio::spawn(Inbound::new(world.clone(), follower, scheduler).run(events));
     let computer = match world.plays(Role::Cu) {
         true => {
             let launcher = worker_program.map_or_else(Launcher::this_executable, Launcher::new);
@@ -166,11 +163,14 @@ fn play_roles(
         }
         false => None,
     };
-    tokio::spawn(adopt::run(world.clone(), computer.clone()));
+    let api = Api::new(world.clone(), submitter.clone(), computer.clone());
+    let follower = Follower::start(world.clone())?;
+    tokio::spawn(Inbound::new(world.clone(), follower, scheduler, api.passed_on()).run(events));
+    tokio::spawn(adopt::run(world.clone(), computer));
     if world.plays(Role::Mu) {
-        tokio::spawn(messenger::run(world.clone(), submitter.clone()));
+        tokio::spawn(messenger::run(world.clone(), submitter));
     }
-    Ok((submitter, computer))
+    Ok(api)
 }
 
 /// The network file that is known before any peer was asked.
@@ -215,13 +215,15 @@ async fn greet(world: &World, http_url: &str) {
 fn start_scheduler(world: &World) -> Result<Scheduler> {
     let (batches, waiting) = mpsc::channel::<(Id, Vec<EntryBytes>)>(GOSSIP_QUEUE);
     tokio::spawn(gossip_entries(world.clone(), waiting));
-    let (trusting, dating, telling, failing) = (world.clone(), world.clone(), world.clone(), world.clone());
+    let (trusting, dating, timing) = (world.clone(), world.clone(), world.clone());
+    let (telling, failing) = (world.clone(), world.clone());
     let signer: Arc<Wallet> = world.wallet().clone();
     let scheduler = Scheduler::start(Surroundings {
         log: world.shared_log(),
         signer: signer as Arc<dyn Signer>,
         trust: Box::new(move || trusting.trust()),
         block_height: Box::new(move || dating.newest_block().height),
+        block_time: Box::new(move |height| timing.log().block(height).ok().flatten().map(|block| block.timestamp_s)),
         scheduled: Box::new(move |entries| {
             for entry in &entries {
                 telling.changed(Change::Entry { process: entry.process(), slot: entry.slot() });

@@ -1,9 +1,11 @@
 //! An assignment: the scheduler's signed statement that an item has a slot of a process, and how it chains to the slot
-//! before. Tags and hash chain are those of ao's schedulers; `Messenger`, `Push-Depth` and the origin tags are ours.
+//! before. Tags and hash chain are those of ao's schedulers; `Messenger`, `Push-Depth`, the origin tags and those of a
+//! cron's firing are ours.
 
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
+use crate::cron::Firing;
 use crate::id::{Address, Digest, Id};
 use crate::item::{ItemBuilder, ItemError, VerifiedItem};
 use crate::origin::{Origin, OriginError};
@@ -13,6 +15,14 @@ use crate::wallet::Signer;
 pub const MESSENGER: &str = "Messenger";
 /// Tag with the distance from the user's message that started it.
 pub const PUSH_DEPTH: &str = "Push-Depth";
+/// Tag with the cron that fires.
+pub const CRON_ID: &str = "Cron-Id";
+/// Tag with the time for which it fires, in milliseconds since 1970.
+pub const CRON_TIME: &str = "Cron-Time";
+/// Tag with the block for which it fires.
+pub const CRON_BLOCK: &str = "Cron-Block";
+/// Tag with the number of firings that were missed before it.
+pub const CRON_MISSED: &str = "Cron-Missed";
 
 /// A verified assignment item, read once.
 #[derive(Clone, Debug)]
@@ -38,7 +48,7 @@ pub struct Statement {
     pub block_height: u64,
     /// The scheduler's clock in milliseconds since 1970; never decreases within a process.
     pub timestamp_ms: u64,
-    /// The assigned item; none for slot 0.
+    /// The assigned item; none for slot 0 and for a cron's firing.
     pub message: Option<Id>,
     /// Who submitted it and delivers what the process sends in answer.
     pub messenger: Option<Address>,
@@ -46,6 +56,8 @@ pub struct Statement {
     pub depth: u32,
     /// Where a pushed message comes from.
     pub origin: Option<Origin>,
+    /// The cron's firing that it is, if it is one.
+    pub cron: Option<Firing>,
 }
 
 /// Why an item is not an assignment.
@@ -103,6 +115,15 @@ impl Statement {
         if let Some(origin) = self.origin {
             item.tags.extend(origin.tags());
         }
+        if let Some(firing) = &self.cron {
+            item = item.tag(CRON_ID, firing.cron.clone()).tag(CRON_TIME, firing.time_ms.to_string());
+            if let Some(height) = firing.block {
+                item = item.tag(CRON_BLOCK, height.to_string());
+            }
+            if firing.missed > 0 {
+                item = item.tag(CRON_MISSED, firing.missed.to_string());
+            }
+        }
         Ok(Assignment { item: item.sign(signer)?, statement: self })
     }
 }
@@ -129,6 +150,15 @@ impl Assignment {
         ) -> Result<Option<T>, AssignmentError> {
             if item.tag(name).is_none() { Ok(None) } else { parse(item, name, expected).map(Some) }
         }
+        let cron = match item.tag(CRON_ID) {
+            None => None,
+            Some(cron) => Some(Firing {
+                cron: cron.to_string(),
+                time_ms: parse(&item, CRON_TIME, "milliseconds since 1970")?,
+                block: optional(&item, CRON_BLOCK, "a block height")?,
+                missed: optional(&item, CRON_MISSED, "a number")?.unwrap_or(0),
+            }),
+        };
         let statement = Statement {
             process: parse(&item, "Process", "a process id")?,
             epoch: parse(&item, "Epoch", "a number")?,
@@ -140,6 +170,7 @@ impl Assignment {
             messenger: optional(&item, MESSENGER, "an address")?,
             depth: optional(&item, PUSH_DEPTH, "a number")?.unwrap_or(0),
             origin: Origin::read(item.tags())?,
+            cron,
         };
         Ok(Assignment { item, statement })
     }
@@ -187,6 +218,7 @@ mod tests {
                 slot: 6,
                 index: OutboxIndex { kind: OutboxKind::Message, position: 0 },
             }),
+            cron: None,
         };
         let signed = statement.clone().sign(&Wallet::ed25519_from_seed([1; 32])).unwrap();
         assert_eq!(signed.item.tag("Block-Height"), Some("000001400000"));
@@ -195,6 +227,11 @@ mod tests {
         (bare.message, bare.messenger, bare.origin) = (None, None, None);
         let signed = bare.clone().sign(&Wallet::ed25519_from_seed([1; 32])).unwrap();
         assert_eq!(Assignment::read(signed.item).unwrap().statement, bare);
+        for (block, missed) in [(None, 0), (Some(7), 3)] {
+            bare.cron = Some(Firing { cron: "0-10-seconds".into(), time_ms: 1_700_000_000_000, block, missed });
+            let signed = bare.clone().sign(&Wallet::ed25519_from_seed([1; 32])).unwrap();
+            assert_eq!(Assignment::read(signed.item).unwrap().statement, bare);
+        }
     }
 
     #[test]

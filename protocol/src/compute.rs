@@ -4,6 +4,8 @@
 use thiserror::Error;
 
 use crate::attestation::{Attestation, Claim};
+use crate::cron;
+use crate::entry::Entry;
 use crate::evidence;
 use crate::id::{Digest, Id};
 use crate::log::{Batch, Log, LogError, Write};
@@ -34,6 +36,13 @@ pub struct Job {
     pub chain_before: Digest,
 }
 
+/// What an entry is to its process's `handle`.
+pub fn message(log: &dyn Log, entry: &Entry) -> Result<Message, LogError> {
+    let Some(firing) = &entry.assignment.statement.cron else { return Ok(Message::of(entry)) };
+    let spawn = log.entry(&entry.process(), 0)?.map(|first| first.item);
+    Ok(spawn.map_or_else(Message::default, |spawn| cron::message(&spawn, &entry.assignment, firing)))
+}
+
 /// The next slots to evaluate, in order, at most `limit` or [`MAX_JOB_BYTES`]; empty when all are, or when the process
 /// is disputed from there on.
 pub fn next(log: &dyn Log, process: &Id, limit: usize) -> Result<Vec<Job>, LogError> {
@@ -55,7 +64,7 @@ pub fn next(log: &dyn Log, process: &Id, limit: usize) -> Result<Vec<Job>, LogEr
             process: *process,
             slot,
             assignment: entry.assignment.id(),
-            message: Message::of(&entry),
+            message: message(log, &entry)?,
             // Known for the first only: the others continue what is recorded before them.
             chain_before: computed.as_ref().map_or_else(|| first_chain(process), |computed| computed.chain),
         });

@@ -17,7 +17,8 @@ pub const MAX_ASSIGN_BYTES: usize = 64 * 1024;
 pub struct Entry {
     /// The scheduler's assignment.
     pub assignment: Assignment,
-    /// The assigned item: a message to this process, the process itself in slot 0, or an item from elsewhere.
+    /// The assigned item: a message to this process, the process itself in slot 0, or an item from elsewhere. A
+    /// cron's firing has none of its own: here it is the assignment, which says all of it.
     pub item: VerifiedItem,
     /// For an item from elsewhere: the messenger's signed `Assign` that asked for it.
     pub proof: Option<VerifiedItem>,
@@ -69,6 +70,14 @@ impl Entry {
             item(bytes.0.clone()).map_err(|cause| EntryError::Item { part, cause })
         };
         let assignment = Assignment::read(part("assignment", &bytes.assignment)?)?;
+        if assignment.statement.cron.is_some() {
+            let entry = Entry::of_firing(assignment);
+            if bytes.item.is_some() || bytes.proof.is_some() {
+                return Err(EntryError::Mismatch("a cron's firing has no item"));
+            }
+            entry.check()?;
+            return Ok(entry);
+        }
         let Some(body) = &bytes.item else {
             let statement = &assignment.statement;
             return Err(EntryError::WithoutItem { process: statement.process, slot: statement.slot });
@@ -82,9 +91,18 @@ impl Entry {
         Ok(entry)
     }
 
+    /// The entry of a cron's firing.
+    pub fn of_firing(assignment: Assignment) -> Entry {
+        Entry { item: assignment.item.clone(), assignment, proof: None }
+    }
+
     /// Whether the parts belong together.
     fn check(&self) -> Result<(), EntryError> {
         let statement = &self.assignment.statement;
+        if statement.cron.is_some() {
+            let plain = statement.slot > 0 && statement.message.is_none() && statement.origin.is_none();
+            return if plain { Ok(()) } else { Err(EntryError::Mismatch("a cron's firing is slot 0 or a message")) };
+        }
         let expected = statement.message.unwrap_or(statement.process);
         if self.item.id() != expected {
             return Err(EntryError::Mismatch("the item is not the one that the assignment names"));
@@ -121,7 +139,7 @@ impl Entry {
         let bytes = |item: &VerifiedItem| ItemBytes(item.bytes().to_vec());
         EntryBytes {
             assignment: bytes(&self.assignment.item),
-            item: Some(bytes(&self.item)),
+            item: self.assignment.statement.cron.is_none().then(|| bytes(&self.item)),
             proof: self.proof.as_ref().map(bytes),
         }
     }

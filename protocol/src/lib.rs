@@ -9,6 +9,7 @@ pub mod assignment;
 pub mod attestation;
 pub mod backoff;
 pub mod compute;
+pub mod cron;
 pub mod entry;
 pub mod evidence;
 pub mod id;

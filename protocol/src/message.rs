@@ -5,6 +5,9 @@ use crate::id::encode_base64url;
 use crate::item::VerifiedItem;
 use crate::tag::{self, Tag};
 
+/// Tag of an `Assign` with the name of a field that its process is not given: `Data`, `Anchor` or `Signature`.
+pub const EXCLUDE: &str = "Exclude";
+
 /// The first argument of `handle`. A field that is `None` is an absent key. Data and anchor are bytes: Lua strings are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Message {
@@ -75,16 +78,21 @@ impl Message {
         let (item, statement) = (&entry.item, &entry.assignment.statement);
         let owner = item.signer_text();
         let from_process = tag::find(item.tags(), "From-Process");
+        // Fields of an item from elsewhere that are to be left out.
+        let excluded = |name: &str| {
+            let mut exclude = entry.proof.iter().flat_map(|proof| proof.tag_values(EXCLUDE));
+            exclude.any(|excluded| excluded == name)
+        };
         let target = match entry.proof {
             None => statement.process.to_string(),
             Some(_) => item.target().map(|target| target.to_string()).unwrap_or_default(),
         };
         Message {
             id: Some(item.id().to_string()),
-            signature: Some(encode_base64url(item.signature())),
-            data: Some(item.data().to_vec()),
+            signature: (!excluded("Signature")).then(|| encode_base64url(item.signature())),
+            data: (!excluded("Data")).then(|| item.data().to_vec()),
             target,
-            anchor: item.anchor().map(|anchor| anchor.to_vec()),
+            anchor: item.anchor().filter(|_| !excluded("Anchor")).map(|anchor| anchor.to_vec()),
             from: from_process.unwrap_or(&owner).to_string(),
             forwarded_by: from_process.map(|_| owner.clone()),
             tags: item.tags().iter().filter(|tag| tag.name != "From" && tag.name != "Owner").cloned().collect(),
@@ -132,6 +140,7 @@ mod tests {
             messenger: None,
             depth: 0,
             origin: None,
+            cron: None,
         };
         let entry = Entry { assignment: statement.sign(&wallet).unwrap(), item: item.clone(), proof: None };
         let message = Message::of(&entry);

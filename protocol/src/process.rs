@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::cron::{self, Cron, CronError};
 use crate::id::{Address, Id};
 use crate::item::VerifiedItem;
 
@@ -23,6 +24,8 @@ pub struct Process {
     pub compute_authorities: Vec<Address>,
     /// How many of them must agree before its outbox is delivered.
     pub compute_quorum: u32,
+    /// The messages that it gets by the clock.
+    pub crons: Vec<Cron>,
 }
 
 /// Why an item is not a process.
@@ -44,6 +47,9 @@ pub enum ProcessError {
         /// What it should say.
         expected: &'static str,
     },
+    /// Its cron tags are wrong.
+    #[error(transparent)]
+    Cron(#[from] CronError),
     /// Too many authorities.
     #[error("{0} authorities; at most {MAX_AUTHORITIES} are allowed")]
     TooMany(usize),
@@ -94,6 +100,7 @@ impl Process {
             authorities,
             compute_authorities,
             compute_quorum,
+            crons: cron::crons(item)?,
             item: item.clone(),
         })
     }

@@ -67,6 +67,14 @@ pub enum WrongEntry {
         /// Which slot.
         slot: u64,
     },
+    /// It says that a cron fired which the process does not have.
+    #[error("slot {slot} of {process} is the firing of a cron that it does not have")]
+    Cron {
+        /// Which process.
+        process: Id,
+        /// Which slot.
+        slot: u64,
+    },
     /// Slot 0 is no process.
     #[error(transparent)]
     Process(#[from] ProcessError),
@@ -81,12 +89,17 @@ pub fn accept(log: &dyn Log, batch: &mut Batch, entry: Entry) -> Result<Result<A
         _ => batch.process_item(log, &process)?,
     };
     let Some(spawn) = spawn else { return Ok(Ok(Accepted::Ahead)) };
-    let scheduler = match Process::read(&spawn) {
-        Ok(process) => process.scheduler,
+    let named = match Process::read(&spawn) {
+        Ok(named) => named,
         Err(cause) => return Ok(Err(cause.into())),
     };
-    if entry.assignment.item.address() != scheduler {
+    if entry.assignment.item.address() != named.scheduler {
         return Ok(Err(WrongEntry::Signer { process, slot }));
+    }
+    if let Some(firing) = &statement.cron
+        && !named.crons.iter().any(|cron| cron.id == firing.cron)
+    {
+        return Ok(Err(WrongEntry::Cron { process, slot }));
     }
     let (next, link, time) = match batch.tip(log, &process)? {
         None => (0, first_link(&process), 0),
@@ -291,6 +304,7 @@ mod tests {
             messenger: None,
             depth: 0,
             origin: None,
+            cron: None,
         };
         change(&mut statement);
         Entry { assignment: statement.sign(signer).unwrap(), item, proof: None }

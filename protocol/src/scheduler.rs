@@ -110,7 +110,7 @@ pub fn assign(
 ) -> Result<Result<Receipt, Refusal>, LogError> {
     match plan(log, batch, submission, trust, signer)? {
         Err(refusal) => Ok(Err(refusal)),
-        Ok(Plan::Known(entry)) => Ok(Ok(Receipt { entry, new: false })),
+        Ok(Plan::Known(entry)) => Ok(Ok(Receipt { entry: *entry, new: false })),
         Ok(Plan::Next { process, item, proof, origin }) => {
             let tip = batch.tip(log, &process)?;
             let statement = Statement {
@@ -125,6 +125,7 @@ pub fn assign(
                 messenger: Some(submission.messenger),
                 depth: submission.depth,
                 origin,
+                cron: None,
             };
             let assignment = match statement.sign(signer) {
                 Ok(assignment) => assignment,
@@ -138,7 +139,7 @@ pub fn assign(
 }
 
 enum Plan {
-    Known(Entry),
+    Known(Box<Entry>),
     Next { process: Id, item: VerifiedItem, proof: Option<VerifiedItem>, origin: Option<Origin> },
 }
 
@@ -201,7 +202,7 @@ fn plan(
     if let Some(slot) = batch.slot_of_item(log, &target, &assigned.id())?
         && let Some(entry) = batch.entry(log, &target, slot)?
     {
-        return Ok(Ok(Plan::Known(entry)));
+        return Ok(Ok(Plan::Known(Box::new(entry))));
     }
     if let Some(origin) = origin {
         let target = if kind == "Process" { Id::from(process.scheduler.to_bytes()) } else { target };
@@ -209,7 +210,7 @@ fn plan(
         if let Some((process, slot)) = batch.slot_of_delivery(log, &delivery)?
             && let Some(entry) = batch.entry(log, &process, slot)?
         {
-            return Ok(Ok(Plan::Known(entry)));
+            return Ok(Ok(Plan::Known(Box::new(entry))));
         }
         if let Err(refusal) = proven(log, batch, item, &origin, kind, trust)? {
             refuse!(refusal);
@@ -460,6 +461,7 @@ mod tests {
             messenger: None,
             depth: 0,
             origin: Some(origin),
+            cron: None,
         };
         let entry = Entry { assignment: statement.sign(&stranger).unwrap(), item, proof: None };
         let mut batch = Batch::new();

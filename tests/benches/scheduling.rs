@@ -74,6 +74,7 @@ impl Setting {
             signer: unit.clone(),
             trust: Box::new(move || trust.clone()),
             block_height: Box::new(|| 0),
+            block_time: Box::new(|_| None),
             scheduled: Box::new(move |entries| {
                 for queue in &queues {
                     queue.send(entries.iter().map(Entry::to_bytes).collect()).expect("the follower runs");

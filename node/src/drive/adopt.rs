@@ -79,7 +79,7 @@ impl Adoption {
                     }
                     // Entries too: an attestation may have come before the entry that it is about.
                     Ok(Change::Entry { process, .. }) => self.want(process, false),
-                    Ok(Change::Outcome { .. }) => {}
+                    Ok(Change::Outcome { .. } | Change::Stalled { .. }) => {}
                     Err(broadcast::error::RecvError::Lagged(_)) => self.want_all()?,
                     Err(broadcast::error::RecvError::Closed) => return Ok(()),
                 },

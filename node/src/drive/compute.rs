@@ -15,9 +15,10 @@ use ao_protocol::module::Module;
 use ao_protocol::outcome::Outcome;
 use ao_protocol::process::Process;
 use ao_protocol::wire::{self, Gossip};
-use tokio::sync::{Notify, Semaphore, broadcast};
+use tokio::sync::{Notify, Semaphore, broadcast, oneshot};
 use tracing::{debug, error, info, warn};
 
+use super::dry_run::{DryRun, DryRunError, DryRuns};
 use super::lookup::{self, Found};
 use super::{Change, World};
 use crate::vm::{Launcher, Limits, Program, Worker};
@@ -49,14 +50,33 @@ struct Inner {
     processors: Semaphore,
     /// Told once for every process that waits for a worker's place.
     crowded: Notify,
-    tasks: Mutex<BTreeMap<Id, Arc<Notify>>>,
-    stalled: Mutex<BTreeMap<Id, String>>,
+    tasks: Mutex<BTreeMap<Id, Arc<Task>>>,
+    stalled: Mutex<BTreeMap<Id, Stalled>>,
+}
+
+/// What the task of one process listens to.
+#[derive(Default)]
+struct Task {
+    /// Told of new slots and dry-runs.
+    news: Notify,
+    dry_runs: DryRuns,
+}
+
+/// Why a process is not computed here.
+#[derive(Clone, Debug)]
+pub struct Stalled {
+    /// The reason, for people.
+    pub reason: String,
+    /// Whether it can't change: nothing will come of waiting.
+    pub for_good: bool,
 }
 
 /// Why a process is not computed here for now. Never an outcome: nothing is attested.
 enum Stall {
-    /// Something this node lacks or can't do.
+    /// Something this node lacks for now.
     Reason(String),
+    /// Something that this node never does.
+    ForGood(String),
     /// The log failed.
     Log(LogError),
 }
@@ -83,16 +103,30 @@ impl Computer {
     }
 
     /// Why a process is not computed here, if it is not.
-    pub fn stalled(&self, process: &Id) -> Option<String> {
+    pub fn stalled(&self, process: &Id) -> Option<Stalled> {
         self.0.stalled.lock().unwrap_or_else(PoisonError::into_inner).get(process).cloned()
     }
 
-    fn stall(&self, process: &Id, reason: Option<String>) {
+    fn stall(&self, process: &Id, why: Option<Stalled>) {
         let mut stalled = self.0.stalled.lock().unwrap_or_else(PoisonError::into_inner);
-        match reason {
-            Some(reason) => drop(stalled.insert(*process, reason)),
+        match why {
+            Some(why) => drop(stalled.insert(*process, why)),
             None => drop(stalled.remove(process)),
         }
+    }
+
+    /// Evaluates a message on the state of a process as it is after its newest slot in this log, and keeps nothing.
+    /// Its time and height become those of the last evaluated slot.
+    pub async fn dry_run(&self, process: &Id, message: Message) -> Result<Outcome, DryRunError> {
+        if let Some(stalled) = self.stalled(process) {
+            return Err(DryRunError::NotComputed(stalled.reason));
+        }
+        let tip = self.0.world.log().tip(process).map_err(|cause| DryRunError::NotComputed(cause.to_string()))?;
+        let after = tip.ok_or_else(|| DryRunError::NotComputed("its first slot is missing".into()))?.slot;
+        let (answer, answered) = oneshot::channel();
+        self.wake(*process, Some(DryRun { message, after, answer }));
+        let gone = |_| DryRunError::CutOff("the node is stopping".into());
+        answered.await.map_err(gone)?
     }
 
     /// Follows the log.
@@ -104,7 +138,7 @@ impl Computer {
         }
         loop {
             match changes.recv().await {
-                Ok(Change::Entry { process, .. }) => self.wake(process),
+                Ok(Change::Entry { process, .. }) => self.wake(process, None),
                 Ok(_) => {}
                 Err(broadcast::error::RecvError::Lagged(_)) => {
                     if let Err(cause) = self.wake_all() {
@@ -120,34 +154,48 @@ impl Computer {
         let log = self.0.world.log();
         for process in self.0.world.processes()? {
             if log.computed(&process)?.map(|computed| computed.slot) < log.tip(&process)?.map(|tip| tip.slot) {
-                self.wake(process);
+                self.wake(process, None);
             }
         }
         Ok(())
     }
 
     /// Makes sure that a task looks at this process.
-    fn wake(&self, process: Id) {
+    fn wake(&self, process: Id, dry_run: Option<DryRun>) {
         let mut tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(task) = tasks.get(&process) {
-            return task.notify_one();
+        let known = tasks.get(&process).cloned();
+        let task = known.clone().unwrap_or_default();
+        if let Some(dry_run) = dry_run {
+            task.dry_runs.push(dry_run);
         }
-        let news = Arc::new(Notify::new());
-        tasks.insert(process, news.clone());
-        drop(tasks);
-        tokio::spawn(self.clone().follow(process, news));
+        task.news.notify_one();
+        if known.is_none() {
+            tasks.insert(process, task.clone());
+            drop(tasks);
+            tokio::spawn(self.clone().follow(process, task));
+        }
     }
 
     /// Computes one process until nothing happened for a while.
-    async fn follow(self, process: Id, news: Arc<Notify>) {
+    async fn follow(self, process: Id, task: Arc<Task>) {
         let mut backoff = Backoff::new(FIRST_RETRY_MS, LAST_RETRY_MS);
         loop {
-            match self.compute(&process, &news).await {
-                Ok(()) => backoff.reset(),
+            let stalled = match self.compute(&process, &task).await {
+                Ok(()) => None,
                 Err(Stall::Log(cause)) => return self.0.world.fail(&cause),
-                Err(Stall::Reason(reason)) => {
+                Err(Stall::Reason(reason)) => Some(Stalled { reason, for_good: false }),
+                Err(Stall::ForGood(reason)) => Some(Stalled { reason, for_good: true }),
+            };
+            match stalled {
+                None => backoff.reset(),
+                Some(stalled) => {
+                    let reason = &stalled.reason;
                     warn!(%process, %reason, "a process is not computed here");
-                    self.stall(&process, Some(reason));
+                    let cause = DryRunError::NotComputed(reason.clone());
+                    self.stall(&process, Some(stalled));
+                    task.dry_runs.fail(&cause);
+                    // Whoever waits for a result is told.
+                    self.0.world.changed(Change::Stalled { process });
                     // Time may bring what is missing. New slots do not, and anybody can make them come fast.
                     tokio::time::sleep(Duration::from_millis(backoff.next_ms())).await;
                     continue;
@@ -156,7 +204,7 @@ impl Computer {
             let mut tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner);
             // News that came after the last look keep the task going.
             match compute::next(self.0.world.log(), &process, 1) {
-                Ok(jobs) if jobs.is_empty() => {
+                Ok(jobs) if jobs.is_empty() && task.dry_runs.is_empty() => {
                     tasks.remove(&process);
                     return;
                 }
@@ -167,9 +215,9 @@ impl Computer {
     }
 
     /// Starts a worker, brings it to where the outcomes end, and goes on from there until it is idle.
-    async fn compute(&self, process: &Id, news: &Notify) -> Result<(), Stall> {
+    async fn compute(&self, process: &Id, task: &Task) -> Result<(), Stall> {
         let log = self.0.world.log();
-        if compute::next(log, process, 1)?.is_empty() {
+        if compute::next(log, process, 1)?.is_empty() && task.dry_runs.is_empty() {
             return Ok(());
         }
         let program = self.program(process).await?;
@@ -186,10 +234,14 @@ impl Computer {
         self.replay(process, &mut worker).await?;
         let mut batch = 1;
         loop {
+            if !self.dry_runs(process, task, &mut worker).await? {
+                // The worker is of no use any more. The next look at the process starts another one.
+                return Ok(());
+            }
             let jobs = compute::next(log, process, batch)?;
             if jobs.is_empty() {
                 tokio::select! {
-                    () = news.notified() => continue,
+                    () = task.news.notified() => continue,
                     () = tokio::time::sleep(IDLE) => {}
                     () = self.0.crowded.notified() => {}
                 }
@@ -208,6 +260,35 @@ impl Computer {
             self.record(jobs, outcomes)?;
             self.stall(process, None);
         }
+    }
+
+    /// Serves the dry-runs that wait for no further slot; false when the worker did not survive one.
+    async fn dry_runs(&self, process: &Id, task: &Task, worker: &mut Worker) -> Result<bool, Stall> {
+        let log = self.0.world.log();
+        let Some(computed) = log.computed(process)? else { return Ok(true) };
+        let mut ready = task.dry_runs.ready(computed.slot);
+        if ready.is_empty() {
+            return Ok(true);
+        }
+        let Some(last) = log.entry(process, computed.slot)? else { return Ok(true) };
+        let last = compute::message(log, &last)?;
+        while let Some(DryRun { mut message, answer, .. }) = ready.pop_front() {
+            if answer.is_closed() {
+                continue;
+            }
+            (message.timestamp, message.block_height) = (last.timestamp, last.block_height);
+            let _turn = self.0.processors.acquire().await;
+            match worker.evaluate_without_keeping(&message).await {
+                Ok(outcome) => drop(answer.send(Ok(outcome.bounded()))),
+                Err(cause) => {
+                    let cause = DryRunError::CutOff(cause.to_string());
+                    let _ = answer.send(Err(cause.clone()));
+                    ready.into_iter().for_each(|other| drop(other.answer.send(Err(cause.clone()))));
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
     }
 
     fn record(&self, jobs: Vec<Job>, outcomes: Vec<Outcome>) -> Result<(), Stall> {
@@ -242,7 +323,7 @@ impl Computer {
                 if bytes > compute::MAX_JOB_BYTES && !messages.is_empty() {
                     break;
                 }
-                messages.push(Message::of(&entry));
+                messages.push(compute::message(log, &entry)?);
             }
             let outcomes = {
                 let _turn = self.0.processors.acquire().await;
@@ -274,15 +355,16 @@ impl Computer {
             Found::Item(item) => item,
             _ => return Err(Stall::Reason(format!("module {} is not known here or at peers", process.module))),
         };
-        let module = Module::read(&item).map_err(|cause| reason(cause.to_string()))?;
-        let limits = module.limits(&spawn).map_err(|cause| reason(cause.to_string()))?;
+        // An item never changes: what is wrong with it stays so.
+        let module = Module::read(&item).map_err(|cause| Stall::ForGood(cause.to_string()))?;
+        let limits = module.limits(&spawn).map_err(|cause| Stall::ForGood(cause.to_string()))?;
         if limits.memory_bytes > MAX_PROCESS_MEMORY || limits.instructions > MAX_PROCESS_INSTRUCTIONS {
             let text = format!(
                 "its limits ({} bytes, {} instructions) exceed this node's ({MAX_PROCESS_MEMORY}, \
                  {MAX_PROCESS_INSTRUCTIONS})",
                 limits.memory_bytes, limits.instructions
             );
-            return Err(Stall::Reason(text));
+            return Err(Stall::ForGood(text));
         }
         Ok(Program {
             env: Env { process: Unit::of(&spawn), module: Unit::of(&item) },

@@ -20,9 +20,11 @@ use ao_protocol::wire::{
 use tokio::sync::{Semaphore, mpsc};
 use tracing::{debug, warn};
 
+use super::assign;
 use super::repair::{Follower, compare_tips};
 use super::scheduler::Scheduler;
 use super::{Change, World};
+use crate::http::PassedOn;
 use crate::net::{NetEvent, PeerId, Verdict};
 
 /// Most messages from peers that are worked on at once.
@@ -34,12 +36,13 @@ pub struct Inbound {
     world: World,
     follower: Follower,
     scheduler: Option<Scheduler>,
+    api: PassedOn,
 }
 
 impl Inbound {
     /// With the parts that take things in.
-    pub fn new(world: World, follower: Follower, scheduler: Option<Scheduler>) -> Inbound {
-        Inbound { world, follower, scheduler }
+    pub(crate) fn new(world: World, follower: Follower, scheduler: Option<Scheduler>, api: PassedOn) -> Inbound {
+        Inbound { world, follower, scheduler, api }
     }
 
     /// Handles events until the network layer ends.
@@ -163,6 +166,7 @@ impl Inbound {
                 let own = log.next_attestation(&process, from, &[self.world.address()])?;
                 Response::Attestations(own.iter().map(Attestation::to_bytes).collect())
             }
+            Request::Call(call) => Response::Answer(self.api.answer(call).await),
             Request::Hello { .. } => {
                 warn!(%from, "a second Hello on one connection");
                 Response::Busy("this connection has said Hello before".into())
@@ -184,6 +188,12 @@ impl Inbound {
             match verify_or_say(submission.item).await {
                 Ok(item) => verified.push(Submission { item, messenger: submission.messenger, depth }),
                 Err(cause) => refusals.push((place, Refusal::Invalid(cause))),
+            }
+        }
+        for submission in &verified {
+            if let Err(cause) = assign::fetch_assigned(&self.world, &submission.item).await {
+                self.world.fail(&cause);
+                return Response::Busy("the database of this node failed".into());
             }
         }
         let receipts = scheduler.submit(verified).await;

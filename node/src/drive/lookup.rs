@@ -6,6 +6,7 @@ use ao_protocol::log::{Batch, Durability, Log, LogError, Write};
 use ao_protocol::process::Process;
 use ao_protocol::wire::{Request, Response};
 use futures::StreamExt;
+use thiserror::Error;
 
 use super::World;
 use crate::net::PeerId;
@@ -59,11 +60,13 @@ pub async fn item(world: &World, id: &Id) -> Result<Found, LogError> {
 }
 
 /// Why there is no process of an id.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum NoProcess {
     /// Nobody knows it, or it is something else.
+    #[error("{0}")]
     Unknown(String),
     /// It may exist: not everybody could be asked.
+    #[error("{0}")]
     Unsure(String),
 }
 

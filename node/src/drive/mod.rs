@@ -2,7 +2,10 @@
 //! and tell [`World::changed`], and whoever follows looks for itself.
 
 pub mod adopt;
+pub mod assign;
 pub mod compute;
+pub mod cron;
+pub mod dry_run;
 pub mod inbound;
 pub mod lookup;
 pub mod messenger;
@@ -49,6 +52,11 @@ pub enum Change {
         /// The highest slot with an outcome.
         slot: u64,
     },
+    /// This node can't compute a process.
+    Stalled {
+        /// Which process.
+        process: Id,
+    },
     /// A unit's attestation came in.
     Attestation {
         /// Which process.
@@ -56,6 +64,18 @@ pub enum Change {
         /// The attested slot.
         slot: u64,
     },
+}
+
+impl Change {
+    /// The process that it is about.
+    pub fn process(&self) -> &Id {
+        match self {
+            Change::Entry { process, .. }
+            | Change::Outcome { process, .. }
+            | Change::Attestation { process, .. }
+            | Change::Stalled { process } => process,
+        }
+    }
 }
 
 /// How many gossip messages were judged how.
@@ -132,6 +152,11 @@ impl World {
     /// The newest block of Arweave, or of the dev chain that plays it, as far as this node knows.
     pub fn newest_block(&self) -> Arc<Block> {
         self.0.newest_block.borrow().clone()
+    }
+
+    /// Hears of new blocks from now on.
+    pub fn blocks(&self) -> watch::Receiver<Arc<Block>> {
+        self.0.newest_block.subscribe()
     }
 
     /// Says that there is a new block, which the log keeps already.
@@ -243,9 +268,10 @@ impl World {
         }
     }
 
-    /// Waits until `ready` gives something or the time is over; looks again at every change.
+    /// Waits until `ready` gives something or the time is over; looks again at every change of this process.
     pub async fn wait_for<T>(
         &self,
+        process: &Id,
         limit: Duration,
         mut ready: impl FnMut() -> Result<Option<T>, LogError>,
     ) -> Result<Option<T>, LogError> {
@@ -255,9 +281,12 @@ impl World {
             if let Some(found) = ready()? {
                 return Ok(Some(found));
             }
-            match tokio::time::timeout_at(deadline, changes.recv()).await {
-                Ok(Ok(_) | Err(broadcast::error::RecvError::Lagged(_))) => {}
-                Ok(Err(broadcast::error::RecvError::Closed)) | Err(_) => return ready(),
+            loop {
+                match tokio::time::timeout_at(deadline, changes.recv()).await {
+                    Ok(Ok(change)) if change.process() != process => {}
+                    Ok(Ok(_) | Err(broadcast::error::RecvError::Lagged(_))) => break,
+                    Ok(Err(broadcast::error::RecvError::Closed)) | Err(_) => return ready(),
+                }
             }
         }
     }

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use ao_protocol::cron;
+use ao_protocol::id::Id;
 use ao_protocol::item::VerifiedItem;
 use ao_protocol::log::{Batch, Durability, Log};
 use ao_protocol::scheduler::{self, Moment, Refusal, Submission};
@@ -20,9 +22,20 @@ const MAX_BATCH: usize = 512;
 /// What a sender hears for each submission, in order.
 pub type Receipts = Vec<Result<VerifiedItem, Refusal>>;
 
-struct Request {
-    submissions: Vec<Submission>,
-    answer: oneshot::Sender<Receipts>,
+enum Request {
+    /// Give these their slots.
+    Submit { submissions: Vec<Submission>, answer: oneshot::Sender<Receipts> },
+    /// Append the firings of a process's crons that are due.
+    Fire { process: Id, answer: oneshot::Sender<()> },
+}
+
+impl Request {
+    fn count(&self) -> usize {
+        match self {
+            Request::Submit { submissions, .. } => submissions.len(),
+            Request::Fire { .. } => 1,
+        }
+    }
 }
 
 /// A handle to the scheduler of this node. Cloning is cheap.
@@ -41,6 +54,8 @@ pub struct Surroundings {
     pub trust: Box<dyn Fn() -> Trust + Send>,
     /// Arweave's height, asked once per batch.
     pub block_height: Box<dyn Fn() -> u64 + Send>,
+    /// The time of a block in seconds since 1970, if it is known.
+    pub block_time: Box<dyn Fn(u64) -> Option<u64> + Send>,
     /// Told of new entries after they are on disk, in the order of their slots.
     pub scheduled: Box<dyn FnMut(Vec<ao_protocol::entry::Entry>) + Send>,
     /// Told when the log failed: nothing is scheduled from then on.
@@ -61,21 +76,30 @@ impl Scheduler {
         let count = submissions.len();
         let (answer, receipts) = oneshot::channel();
         let stopped = || vec![Err(Refusal::Busy("the scheduler has stopped".into())); count];
-        if self.requests.send(Request { submissions, answer }).await.is_err() {
+        if self.requests.send(Request::Submit { submissions, answer }).await.is_err() {
             return stopped();
         }
         receipts.await.unwrap_or_else(|_| stopped())
+    }
+
+    /// Appends the firings of a process's crons that are due. Returns when they are on disk.
+    pub async fn fire(&self, process: Id) {
+        let (answer, done) = oneshot::channel();
+        if self.requests.send(Request::Fire { process, answer }).await.is_ok() {
+            // A scheduler that stopped fires when it starts again.
+            let _ = done.await;
+        }
     }
 }
 
 fn run(mut queue: mpsc::Receiver<Request>, mut world: Surroundings) {
     while let Some(first) = queue.blocking_recv() {
-        let mut count = first.submissions.len();
+        let mut count = first.count();
         let mut requests = vec![first];
         while count < MAX_BATCH
             && let Ok(request) = queue.try_recv()
         {
-            count += request.submissions.len();
+            count += request.count();
             requests.push(request);
         }
         if !run_batch(requests, &mut world) {
@@ -92,9 +116,24 @@ fn run_batch(requests: Vec<Request>, world: &mut Surroundings) -> bool {
     let mut batch = Batch::new();
     let mut entries = Vec::new();
     let mut answers = Vec::with_capacity(requests.len());
+    let mut fired = Vec::new();
     for request in requests {
-        let mut receipts: Receipts = Vec::with_capacity(request.submissions.len());
-        for submission in &request.submissions {
+        let (submissions, answer) = match request {
+            Request::Submit { submissions, answer } => (submissions, answer),
+            Request::Fire { process, answer } => {
+                match cron::fire(log, &mut batch, &process, moment, &*world.block_time, &*world.signer) {
+                    Ok(firings) => entries.extend(firings),
+                    Err(cause) => {
+                        (world.failed)(&cause);
+                        return false;
+                    }
+                }
+                fired.push(answer);
+                continue;
+            }
+        };
+        let mut receipts: Receipts = Vec::with_capacity(submissions.len());
+        for submission in &submissions {
             if let Some(Err(refusal)) = receipts.last()
                 && refusal.is_temporary()
             {
@@ -115,7 +154,7 @@ fn run_batch(requests: Vec<Request>, world: &mut Surroundings) -> bool {
                 }
             }
         }
-        answers.push((request.answer, receipts));
+        answers.push((answer, receipts));
     }
     // Also when nothing is new: a receipt for a slot of the batch before must not outrun its fsync, and did not, for
     // that batch was committed before this one began.
@@ -128,6 +167,9 @@ fn run_batch(requests: Vec<Request>, world: &mut Surroundings) -> bool {
     for (answer, receipts) in answers {
         // A sender that went away asks again and gets the same slot.
         let _ = answer.send(receipts);
+    }
+    for answer in fired {
+        let _ = answer.send(());
     }
     if !entries.is_empty() {
         (world.scheduled)(entries);

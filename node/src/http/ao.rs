@@ -60,7 +60,7 @@ async fn peers(State(api): State<Api>) -> Json<Value> {
 async fn slot(State(api): State<Api>, Path((process, slot)): Path<(String, u64)>) -> Result<Json<Value>, ApiError> {
     let process: Id = process.parse().map_err(|cause| ApiError::BadRequest(format!("{cause}")))?;
     let (world, log) = (&api.world, api.world.log());
-    let entry = world.wait_for(ENTRY_WAIT, || log.entry(&process, slot)).await?;
+    let entry = world.wait_for(&process, ENTRY_WAIT, || log.entry(&process, slot)).await?;
     let entry = entry.ok_or_else(|| ApiError::NotFound(format!("process {process} has no slot {slot}")))?;
     let statement = &entry.assignment.statement;
     let record = log.outcome(&process, slot)?;
@@ -87,8 +87,9 @@ async fn slot(State(api): State<Api>, Path((process, slot)): Path<(String, u64)>
         "scheduler": entry.assignment.item.address().to_string(),
         "messenger": statement.messenger.map(|messenger| messenger.to_string()),
         "depth": statement.depth,
+        "cron": statement.cron.as_ref().map(|firing| firing.cron.clone()),
         "origin": statement.origin.map(|origin| origin.to_string()),
-        "from": ao_protocol::message::Message::of(&entry).from,
+        "from": ao_protocol::compute::message(log, &entry)?.from,
         "outcome_chain": record.as_ref().map(|record| record.chain().to_string()),
         "error": record.as_ref().and_then(|record| record.outcome.error.clone()),
         "attestations": attestations,

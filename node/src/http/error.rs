@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use crate::drive::assign::AssignError;
 use crate::drive::lookup::NoProcess;
 use crate::drive::submit::SubmitError;
 
@@ -18,6 +19,14 @@ pub(super) enum ApiError {
     BadRequest(String),
     /// What it asks for is not known.
     NotFound(String),
+    /// Who asks may not do it.
+    Forbidden(String),
+    /// It exists and can't be computed.
+    Unprocessable(String),
+    /// What is asked for is older than what this node keeps.
+    TooEarly(String),
+    /// Too many ask for the same.
+    Crowded(String),
     /// It is not there yet and was waited for.
     NotYet(String),
     /// Somebody else that is needed does not answer.
@@ -65,11 +74,29 @@ impl From<SubmitError> for ApiError {
     }
 }
 
+impl From<AssignError> for ApiError {
+    fn from(cause: AssignError) -> ApiError {
+        match cause {
+            AssignError::NoProcess(cause) => cause.into(),
+            AssignError::NoItem(_) => ApiError::NotFound(cause.to_string()),
+            AssignError::Item(_) => ApiError::BadRequest(cause.to_string()),
+            AssignError::Unsure(_) => ApiError::Upstream(cause.to_string()),
+            AssignError::Submit(cause) => cause.into(),
+            AssignError::Refused(cause) => cause.into(),
+            AssignError::Log(cause) => cause.into(),
+        }
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, text) = match self {
             ApiError::BadRequest(text) => (StatusCode::BAD_REQUEST, text),
             ApiError::NotFound(text) => (StatusCode::NOT_FOUND, text),
+            ApiError::Forbidden(text) => (StatusCode::FORBIDDEN, text),
+            ApiError::Unprocessable(text) => (StatusCode::UNPROCESSABLE_ENTITY, text),
+            ApiError::TooEarly(text) => (StatusCode::TOO_EARLY, text),
+            ApiError::Crowded(text) => (StatusCode::TOO_MANY_REQUESTS, text),
             ApiError::NotYet(text) => (StatusCode::GATEWAY_TIMEOUT, text),
             ApiError::Upstream(text) => (StatusCode::BAD_GATEWAY, text),
             ApiError::Internal(text) => (StatusCode::INTERNAL_SERVER_ERROR, text),

@@ -3,9 +3,16 @@
 
 mod ao;
 mod cu;
+mod cursor;
+mod dry_run;
 mod error;
 mod gateway;
+mod listing;
+mod log_page;
 mod mu;
+mod outcome_json;
+mod passed_on;
+mod query;
 mod su;
 
 use std::net::SocketAddr;
@@ -21,6 +28,8 @@ use tower_http::timeout::TimeoutLayer;
 
 use error::ApiError;
 
+pub(crate) use passed_on::PassedOn;
+
 use crate::drive::World;
 use crate::drive::compute::Computer;
 use crate::drive::submit::Submitter;
@@ -34,6 +43,9 @@ pub(crate) const ENTRY_WAIT: Duration = Duration::from_secs(5);
 /// Longest wait for the outcome of a slot.
 pub(crate) const RESULT_WAIT: Duration = Duration::from_secs(30);
 
+/// Longest wait for the outcome of a slot when a peer passed the call on: its own request ends after 10 s.
+pub(crate) const PASSED_ON_WAIT: Duration = Duration::from_secs(8);
+
 /// What handlers need.
 #[derive(Clone)]
 pub(crate) struct Api {
@@ -45,6 +57,11 @@ pub(crate) struct Api {
 impl Api {
     pub(crate) fn new(world: World, submitter: Submitter, computer: Option<Computer>) -> Api {
         Api { world, submitter, computer }
+    }
+
+    /// What peers may call.
+    pub(crate) fn passed_on(&self) -> PassedOn {
+        PassedOn::new(Router::new().nest("/su", su::router()).nest("/cu", cu::router()).with_state(self.clone()))
     }
 
     /// All paths. A node with exactly one role serves that role's API at the root too, so that its URL

@@ -1,60 +1,124 @@
 //! The messenger's API: takes a user's item and answers when it has its slot.
 
 use ao_protocol::announcement::Role;
-use ao_protocol::id::Address;
+use ao_protocol::id::{Address, Id};
+use ao_protocol::item::VerifiedItem;
+use ao_protocol::log::Log;
 use ao_protocol::process::Process;
 use ao_protocol::scheduler::Submission;
 use ao_protocol::wire::{Gossip, ItemBytes, shard};
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
+use serde::Deserialize;
 use serde_json::{Value, json};
-use tracing::debug;
+use tracing::{debug, warn};
 
-use super::Api;
 use super::error::ApiError;
+use super::{Api, ENTRY_WAIT, RESULT_WAIT, query};
 use crate::drive::inbound::verify_or_say;
-use crate::drive::lookup;
+use crate::drive::{Change, assign, lookup};
 
 pub(super) fn router() -> Router<Api> {
-    Router::new().route("/", get(async || "ao messenger unit").post(post))
+    Router::new()
+        .route("/", get(async || "ao messenger unit").post(take))
+        .route("/monitor/{process}", post(monitor).delete(unmonitor))
+        .route("/push/{message}/{number}", post(push))
 }
 
-/// A signed item: a message for a process, or a process to be spawned.
-async fn post(State(api): State<Api>, body: Bytes) -> Result<(StatusCode, Json<Value>), ApiError> {
-    let world = &api.world;
-    let item = verify_or_say(ItemBytes(body.to_vec())).await.map_err(ApiError::BadRequest)?;
-    let id = item.id();
-    let process = match item.tag("Type") {
-        Some("Process") => Process::read(&item).map_err(|cause| ApiError::BadRequest(cause.to_string()))?,
-        Some("Message") => {
-            let missing = || ApiError::BadRequest("a Message needs a target: the id of a process".into());
-            let target = item.target().ok_or_else(missing)?;
-            lookup::process(world, &target).await??
+/// The query by which an item from elsewhere is assigned.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub(super) struct Assigning {
+    process_id: Option<String>,
+    assign: Option<String>,
+    base_layer: Option<String>,
+    exclude: Option<String>,
+}
+
+impl Assigning {
+    /// The process and the item, if this is an assignment.
+    pub(super) fn read(&self) -> Result<Option<(Id, Id)>, ApiError> {
+        match (&self.process_id, &self.assign) {
+            (None, None) => Ok(None),
+            (Some(_), Some(_)) if self.base_layer.is_some() => Err(ApiError::BadRequest(
+                "base-layer assignments are not supported: upload the data as an item and assign that".into(),
+            )),
+            (Some(process), Some(item)) => Ok(Some((query::id("process-id", process)?, query::id("assign", item)?))),
+            _ => Err(ApiError::BadRequest("If sending assign or process-id, you must send both.".into())),
         }
-        other => {
-            let found = other.unwrap_or_default();
-            let text = format!("Unsupported Type tag value {found:?}: a messenger takes Process and Message items");
-            return Err(ApiError::BadRequest(text));
-        }
-    };
-    let messenger = messenger(&api, &process);
-    // First, so that the scheduler hears of it even if this node is gone before it has submitted it.
-    let (net, shard) = (world.net().clone(), shard(&process.id()));
-    let gossip = Gossip::Message { messenger, item: ItemBytes(item.bytes().to_vec()) };
-    tokio::spawn(async move {
-        if let Err(cause) = net.publish(shard, &gossip).await {
-            debug!(%cause, "a message was not gossiped");
-        }
-    });
-    let submission = Submission { item: item.clone(), messenger, depth: 0 };
-    let receipts = api.submitter.submit(process.scheduler, &[submission]).await?;
-    let receipt =
-        receipts.into_iter().next().ok_or_else(|| ApiError::Upstream("the scheduler gave no answer".into()))?;
-    receipt?;
+    }
+
+    /// The fields that are left out.
+    pub(super) fn exclude(&self) -> Vec<String> {
+        let fields = self.exclude.iter().flat_map(|fields| fields.split(',')).map(str::trim);
+        fields.filter(|field| !field.is_empty()).map(str::to_string).collect()
+    }
+}
+
+/// A signed item: a message for a process, or a process to be spawned. Or, by query, an assignment.
+async fn take(
+    State(api): State<Api>,
+    Query(assigning): Query<Assigning>,
+    body: Bytes,
+) -> Result<(StatusCode, Json<Value>), ApiError> {
+    if let Some((process, item)) = assigning.read()? {
+        let exclude = assigning.exclude();
+        let assignment = assign::assign(&api.world, &api.submitter, &process, &item, &exclude).await?;
+        let id = assignment.id().to_string();
+        return Ok((StatusCode::ACCEPTED, Json(json!({ "message": "Processing Assignment", "id": id }))));
+    }
+    let (id, _) = api.accept(body).await?;
     Ok((StatusCode::ACCEPTED, Json(json!({ "message": "Processing DataItem", "id": id.to_string() }))))
+}
+
+impl Api {
+    /// Takes a user's item and gets it its slot; gives its id and the assignment.
+    pub(super) async fn accept(&self, body: Bytes) -> Result<(Id, VerifiedItem), ApiError> {
+        let world = &self.world;
+        let item = verify_or_say(ItemBytes(body.to_vec())).await.map_err(ApiError::BadRequest)?;
+        let id = item.id();
+        let process = match item.tag("Type") {
+            Some("Process") => Process::read(&item).map_err(|cause| ApiError::BadRequest(cause.to_string()))?,
+            Some("Message") => {
+                let missing = || ApiError::BadRequest("a Message needs a target: the id of a process".into());
+                let target = item.target().ok_or_else(missing)?;
+                lookup::process(world, &target).await??
+            }
+            other => {
+                let found = other.unwrap_or_default();
+                let text = format!("Unsupported Type tag value {found:?}: a messenger takes Process and Message items");
+                return Err(ApiError::BadRequest(text));
+            }
+        };
+        let messenger = messenger(self, &process);
+        // First, so that the scheduler hears of it even if this node is gone before it has submitted it.
+        let (net, shard) = (world.net().clone(), shard(&process.id()));
+        let gossip = Gossip::Message { messenger, item: ItemBytes(item.bytes().to_vec()) };
+        tokio::spawn(async move {
+            if let Err(cause) = net.publish(shard, &gossip).await {
+                debug!(%cause, "a message was not gossiped");
+            }
+        });
+        let submission = Submission { item: item.clone(), messenger, depth: 0 };
+        let receipts = self.submitter.submit(process.scheduler, &[submission]).await?;
+        let silent = || ApiError::Upstream("the scheduler gave no answer".into());
+        let assignment = receipts.into_iter().next().ok_or_else(silent)??;
+        if item.tag("Type") == Some("Process")
+            && let Some(target) = item.target()
+        {
+            // A process that is spawned with a target is assigned to that one, as in ao.
+            let api = self.clone();
+            tokio::spawn(async move {
+                if let Err(cause) = assign::assign(&api.world, &api.submitter, &target, &id, &[]).await {
+                    warn!(%cause, process = %id, %target, "a new process was not assigned to its target");
+                }
+            });
+        }
+        Ok((id, assignment))
+    }
 }
 
 /// Who delivers what the process answers: this node, or the first messenger that the process trusts.
@@ -67,4 +131,57 @@ fn messenger(api: &Api, process: &Process) -> Address {
     let announced = |address: &Address| trust.announced.iter().any(|(unit, _)| unit == address);
     let trusted = trust.messengers(process);
     trusted.iter().find(|address| announced(address)).or(trusted.first()).copied().unwrap_or(own)
+}
+
+/// Crons are delivered whether somebody monitors them or not: this only checks what was asked for.
+async fn monitor(State(api): State<Api>, Path(process): Path<String>, body: Bytes) -> Result<&'static str, ApiError> {
+    monitored(&api, &process, body).await?;
+    Ok("Monitoring process")
+}
+
+/// Only the owner of a process may ask for an end; its crons are slots of its log and go on.
+async fn unmonitor(State(api): State<Api>, Path(process): Path<String>, body: Bytes) -> Result<&'static str, ApiError> {
+    let (process, item) = monitored(&api, &process, body).await?;
+    if process.item.address() != item.address() {
+        let (owner, signer) = (process.item.signer_text(), item.signer_text());
+        return Err(ApiError::Forbidden(format!("only the owner {owner} may do that; the item is signed by {signer}")));
+    }
+    Ok("Process deleted")
+}
+
+/// The process, and the item that was signed for it.
+async fn monitored(api: &Api, process: &str, body: Bytes) -> Result<(Process, VerifiedItem), ApiError> {
+    let process = query::id("process", process)?;
+    let item = verify_or_say(ItemBytes(body.to_vec())).await.map_err(ApiError::BadRequest)?;
+    if item.target() != Some(process) {
+        return Err(ApiError::BadRequest(format!("the signed item's target is not process {process}")));
+    }
+    Ok((lookup::process(&api.world, &process).await??, item))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Of {
+    process_id: Option<String>,
+}
+
+/// Looks again at one entry of a message's outbox. The messengers deliver it by themselves; this wakes them.
+async fn push(
+    State(api): State<Api>,
+    Path((message, number)): Path<(String, usize)>,
+    Query(of): Query<Of>,
+) -> Result<(StatusCode, Json<Value>), ApiError> {
+    let id = query::id("message", &message)?;
+    let process = query::process_id(&of.process_id)?;
+    let log = api.world.log();
+    let slot = api.world.wait_for(&process, ENTRY_WAIT, || log.slot_of_item(&process, &id)).await?;
+    let unknown = || ApiError::NotFound(format!("message {id} is not in the log of process {process}"));
+    let slot = slot.ok_or_else(unknown)?;
+    let entries = api.outcome(&process, slot, RESULT_WAIT).await?.outcome.entries();
+    if number >= entries {
+        let text = format!("message {id} sent {entries} things; there is no number {number}");
+        return Err(ApiError::NotFound(text));
+    }
+    api.world.changed(Change::Outcome { process, slot });
+    Ok((StatusCode::ACCEPTED, Json(json!({ "message": "Processing Message Result", "id": message }))))
 }

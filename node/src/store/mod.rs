@@ -188,6 +188,12 @@ impl Store {
                     let key = schema::delivery(&delivery);
                     self.put(batch, Table::SlotsByDelivery, &key, &(process, slot))?;
                 }
+                if let Some(firing) = &entry.assignment.statement.cron {
+                    self.put(batch, Table::Fired, &schema::cron(&process, &firing.cron), &firing.at())?;
+                    self.put(batch, Table::Firings, &schema::slot(&process, slot), &())?;
+                    let place = Place::Assignment(process, slot);
+                    return self.put(batch, Table::Items, entry.assignment.id().as_ref(), &place);
+                }
                 let place = Place::Assignment(process, slot);
                 self.put(batch, Table::Items, entry.assignment.id().as_ref(), &place)?;
                 self.put(batch, Table::Items, entry.item.id().as_ref(), &Place::Item(process, slot))
@@ -295,6 +301,17 @@ impl Log for Store {
 
     fn slot_of_item(&self, process: &Id, item: &Id) -> Result<Option<u64>, LogError> {
         self.read(Table::SlotsByItem, &schema::item(process, item))
+    }
+
+    fn fired(&self, process: &Id, cron: &str) -> Result<Option<u64>, LogError> {
+        self.read(Table::Fired, &schema::cron(process, cron))
+    }
+
+    fn firings(&self, process: &Id, from: u64, limit: usize) -> Result<Vec<u64>, LogError> {
+        let found: Vec<(Bytes, ())> =
+            self.range(Table::Firings, process.as_ref(), &schema::slot(process, from), limit)?;
+        let slot = |(key, ()): (Bytes, ())| key.last_chunk::<8>().map(|slot| u64::from_be_bytes(*slot));
+        Ok(found.into_iter().filter_map(slot).collect())
     }
 
     fn slot_of_delivery(&self, delivery: &DeliveryId) -> Result<Option<(Id, u64)>, LogError> {

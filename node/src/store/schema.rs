@@ -39,6 +39,10 @@ pub(super) enum Table {
     Waiting,
     /// process → two assignments of one slot
     Evidence,
+    /// process, cron → where its last firing is in its row
+    Fired,
+    /// process, slot that is a cron's firing → nothing
+    Firings,
     /// height → block
     Blocks,
     /// block id → height
@@ -47,7 +51,7 @@ pub(super) enum Table {
 
 impl Table {
     /// All tables, to open them.
-    pub(super) const ALL: [Table; 14] = [
+    pub(super) const ALL: [Table; 16] = [
         Table::Entries,
         Table::Tips,
         Table::SlotsByItem,
@@ -60,6 +64,8 @@ impl Table {
         Table::Deliveries,
         Table::Waiting,
         Table::Evidence,
+        Table::Fired,
+        Table::Firings,
         Table::Blocks,
         Table::BlockHeights,
     ];
@@ -79,6 +85,8 @@ impl Table {
             Table::Deliveries => "deliveries",
             Table::Waiting => "waiting",
             Table::Evidence => "evidence",
+            Table::Fired => "fired",
+            Table::Firings => "firings",
             Table::Blocks => "blocks",
             Table::BlockHeights => "block-heights",
         }
@@ -112,6 +120,11 @@ pub(super) fn slot(process: &Id, slot: u64) -> [u8; 40] {
     key[..32].copy_from_slice(process.as_ref());
     key[32..].copy_from_slice(&slot.to_be_bytes());
     key
+}
+
+/// process, cron
+pub(super) fn cron(process: &Id, cron: &str) -> Vec<u8> {
+    [process.as_ref(), cron.as_bytes()].concat()
 }
 
 /// process, item

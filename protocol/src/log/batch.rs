@@ -56,6 +56,7 @@ pub struct Batch {
     items: HashMap<(Id, Id), u64>,
     deliveries: HashMap<DeliveryId, (Id, u64)>,
     processes: HashMap<Id, VerifiedItem>,
+    fired: HashMap<(Id, String), u64>,
 }
 
 impl Batch {
@@ -72,6 +73,9 @@ impl Batch {
             self.items.insert((process, entry.item.id()), slot);
             if let Some(delivery) = entry.delivery() {
                 self.deliveries.insert(delivery, (process, slot));
+            }
+            if let Some(firing) = &entry.assignment.statement.cron {
+                self.fired.insert((process, firing.cron.clone()), firing.at());
             }
             if slot == 0 {
                 self.processes.insert(process, entry.item.clone());
@@ -128,6 +132,14 @@ impl Batch {
         match self.deliveries.get(delivery) {
             Some(place) => Ok(Some(*place)),
             None => log.slot_of_delivery(delivery),
+        }
+    }
+
+    /// Where the last firing of a cron is as of this batch.
+    pub fn fired(&self, log: &dyn Log, process: &Id, cron: &str) -> Result<Option<u64>, LogError> {
+        match self.fired.get(&(*process, cron.to_string())) {
+            Some(at) => Ok(Some(*at)),
+            None => log.fired(process, cron),
         }
     }
 

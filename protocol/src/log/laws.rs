@@ -4,7 +4,9 @@
 //! Each law panics when it is broken: this module is called by tests only.
 
 use super::{Batch, Delivery, DeliveryState, Durability, Log, Tip, Write};
+use crate::assignment::Statement;
 use crate::attestation::{Attestation, Claim};
+use crate::cron::Firing;
 use crate::entry::Entry;
 use crate::id::{Address, Digest, Id};
 use crate::item::ItemBuilder;
@@ -20,6 +22,7 @@ use crate::wallet::{Signer, Wallet};
 pub fn all<L: Log>(make: &dyn Fn() -> L) {
     an_empty_log_knows_nothing(&make());
     entries_and_their_indexes_appear_together(&make());
+    firings_are_found_and_their_last_is_known(&make());
     pages_are_in_order_and_bounded(&make());
     outcomes_move_the_cursor(&make());
     attestations_are_found_from_a_slot_on(&make());
@@ -102,6 +105,42 @@ fn entries_and_their_indexes_appear_together(log: &dyn Log) {
     assert_eq!(must(log.slot_of_item(&other, &entries[1].item.id())), None, "the index is per process");
     must(log.commit(Batch::new(), Durability::Synced));
     assert_eq!(must(log.tip(&process)), entries.last().map(Tip::after), "an empty batch changes nothing");
+}
+
+fn firings_are_found_and_their_last_is_known(log: &dyn Log) {
+    let mut entries = schedule(log, 1, 2);
+    let process = entries[0].process();
+    assert_eq!(must(log.fired(&process, "0-1-second")), None);
+    for (slot, time_ms) in [(2, 5_000), (3, 6_000), (4, 7_000)] {
+        let tip = must(log.tip(&process).map_err(|cause| cause.to_string()).and_then(|tip| tip.ok_or("no tip".into())));
+        let cron = if slot == 4 { "1-7-seconds" } else { "0-1-second" };
+        let statement = Statement {
+            process,
+            epoch: 0,
+            slot,
+            hash_chain: tip.next_link,
+            block_height: 0,
+            timestamp_ms: tip.timestamp_ms,
+            message: None,
+            messenger: None,
+            depth: 0,
+            origin: None,
+            cron: Some(Firing { cron: cron.into(), time_ms, block: None, missed: 0 }),
+        };
+        entries.push(Entry::of_firing(must(statement.sign(&wallet(1)))));
+        let mut batch = Batch::new();
+        batch.push(Write::Entry(Box::new(entries[slot as usize].clone())));
+        must(log.commit(batch, Durability::Synced));
+    }
+    for entry in &entries {
+        assert_eq!(must(log.entry_bytes(&process, entry.slot())), Some(entry.to_bytes()));
+        assert_eq!(must(log.item(&entry.assignment.id())), Some(entry.assignment.item.clone()));
+    }
+    assert_eq!(must(log.fired(&process, "0-1-second")), Some(6));
+    assert_eq!(must(log.fired(&process, "1-7-seconds")), Some(7));
+    assert_eq!(must(log.firings(&process, 0, 2)), [2, 3]);
+    assert_eq!(must(log.firings(&process, 3, 9)), [3, 4]);
+    assert!(must(log.firings(&Id::from([7; 32]), 0, 9)).is_empty());
 }
 
 fn pages_are_in_order_and_bounded(log: &dyn Log) {

@@ -1,6 +1,6 @@
 //! A log in memory, for the simulation and for tests of rules.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Batch, Computed, Delivery, DeliveryState, Durability, Log, LogError, MAX_PAGE, Tip, Write};
@@ -25,6 +25,8 @@ struct Tables {
     slots_by_item: BTreeMap<(Id, Id), u64>,
     slots_by_delivery: BTreeMap<DeliveryId, (Id, u64)>,
     items: BTreeMap<Id, VerifiedItem>,
+    fired: BTreeMap<(Id, String), u64>,
+    firings: BTreeSet<(Id, u64)>,
     outcomes: BTreeMap<(Id, u64), OutcomeRecord>,
     computed: BTreeMap<Id, Computed>,
     attestations: BTreeMap<(Id, u64, Address), Attestation>,
@@ -66,6 +68,10 @@ impl Tables {
                 self.slots_by_item.insert((process, entry.item.id()), slot);
                 if let Some(delivery) = entry.delivery() {
                     self.slots_by_delivery.insert(delivery, (process, slot));
+                }
+                if let Some(firing) = &entry.assignment.statement.cron {
+                    self.fired.insert((process, firing.cron.clone()), firing.at());
+                    self.firings.insert((process, slot));
                 }
                 self.items.insert(entry.assignment.id(), entry.assignment.item.clone());
                 self.items.insert(entry.item.id(), entry.item);
@@ -115,6 +121,16 @@ impl Log for MemoryLog {
 
     fn entry_bytes(&self, process: &Id, slot: u64) -> Result<Option<EntryBytes>, LogError> {
         Ok(self.tables().entries.get(&(*process, slot)).cloned())
+    }
+
+    fn fired(&self, process: &Id, cron: &str) -> Result<Option<u64>, LogError> {
+        Ok(self.tables().fired.get(&(*process, cron.to_string())).copied())
+    }
+
+    fn firings(&self, process: &Id, from: u64, limit: usize) -> Result<Vec<u64>, LogError> {
+        let tables = self.tables();
+        let found = tables.firings.range((*process, from)..=(*process, u64::MAX));
+        Ok(found.take(limit.min(MAX_PAGE)).map(|(_, slot)| *slot).collect())
     }
 
     fn slot_of_item(&self, process: &Id, item: &Id) -> Result<Option<u64>, LogError> {

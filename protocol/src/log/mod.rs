@@ -136,6 +136,10 @@ pub trait Log: Send + Sync {
     fn slot_of_item(&self, process: &Id, item: &Id) -> Result<Option<u64>, LogError>;
     /// Process and slot that an outbox entry was scheduled in.
     fn slot_of_delivery(&self, delivery: &DeliveryId) -> Result<Option<(Id, u64)>, LogError>;
+    /// Where the last firing of a cron is in its row; see [`crate::cron::Firing::at`].
+    fn fired(&self, process: &Id, cron: &str) -> Result<Option<u64>, LogError>;
+    /// The slots from `from` on that are firings of crons, in order, at most a page.
+    fn firings(&self, process: &Id, from: u64, limit: usize) -> Result<Vec<u64>, LogError>;
     /// An item by id, whether it has a slot or not.
     fn item(&self, id: &Id) -> Result<Option<VerifiedItem>, LogError>;
 

@@ -46,10 +46,15 @@ impl Sender<'_> {
         self.entry.assignment.statement.depth.saturating_add(1)
     }
 
-    /// The user's message at the root of the chain.
-    fn pushed_for(&self) -> String {
+    /// The user's message at the root of the chain; none when it began with a cron.
+    fn pushed_for(&self) -> Option<String> {
         let item = &self.entry.item;
-        item.tag("Pushed-For").map_or_else(|| item.id().to_string(), str::to_string)
+        match item.tag("Pushed-For") {
+            Some(root) => Some(root.to_string()),
+            // Below the first message of a chain that has no root there is none either.
+            None if self.entry.assignment.statement.depth > 0 => None,
+            None => self.entry.assignment.statement.cron.is_none().then(|| item.id().to_string()),
+        }
     }
 
     fn sign(&self, item: ItemBuilder) -> Result<VerifiedItem, OutboxError> {
@@ -62,7 +67,10 @@ impl Sender<'_> {
         let [from_process, slot, index] = origin.tags();
         let mut item = item;
         item.tags.push(from_process);
-        let mut item = item.tag("From-Module", module).tag("Pushed-For", self.pushed_for());
+        let mut item = item.tag("From-Module", module);
+        if let Some(root) = self.pushed_for() {
+            item = item.tag("Pushed-For", root);
+        }
         item.tags.extend([slot, index]);
         item
     }

@@ -104,6 +104,27 @@ pub struct SubmissionBytes {
     pub depth: u32,
 }
 
+/// A call of the HTTP API that a node passes on, because it does not do itself what is asked for. Only what changes
+/// nothing is passed on this way, and only once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    /// Path and query, such as `/cu/results/{process}?limit=1`.
+    pub path: String,
+    /// The body of a POST; none: a GET.
+    pub body: Option<Vec<u8>>,
+}
+
+/// What a passed-on call came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// HTTP's status code.
+    pub status: u16,
+    /// Its `Content-Type`.
+    pub kind: String,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
 /// A request to one peer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
@@ -146,6 +167,8 @@ pub enum Request {
         /// First slot of interest.
         from: u64,
     },
+    /// Answer this call of the HTTP API.
+    Call(Call),
 }
 
 /// The answer to a [`Request`] of the same name.
@@ -170,6 +193,8 @@ pub enum Response {
     Outcomes(Vec<OutcomeRecord>),
     /// Answer to `Attestations`; empty when that slot is not computed there.
     Attestations(Vec<Vec<u8>>),
+    /// Answer to `Call`.
+    Answer(Answer),
     /// The request is not served now; the text says why.
     Busy(String),
 }

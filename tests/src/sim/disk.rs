@@ -95,6 +95,12 @@ impl Log for Disk {
     fn slot_of_delivery(&self, delivery: &DeliveryId) -> Result<Option<(Id, u64)>, LogError> {
         self.current.slot_of_delivery(delivery)
     }
+    fn fired(&self, process: &Id, cron: &str) -> Result<Option<u64>, LogError> {
+        self.current.fired(process, cron)
+    }
+    fn firings(&self, process: &Id, from: u64, limit: usize) -> Result<Vec<u64>, LogError> {
+        self.current.firings(process, from, limit)
+    }
     fn item(&self, id: &Id) -> Result<Option<VerifiedItem>, LogError> {
         self.current.item(id)
     }

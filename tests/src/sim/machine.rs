@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ao_protocol::compute;
 use ao_protocol::id::Id;
 use ao_protocol::log::{Log, LogError};
 use ao_protocol::message::Message;
@@ -31,7 +32,7 @@ impl Machines {
             let Some(entry) = log.entry(process, next)? else {
                 return Err(LogError::Database(format!("slot {next} is missing below slot {slot}")));
             };
-            outcome = step(&mut state, process, &Message::of(&entry));
+            outcome = step(&mut state, process, &compute::message(log, &entry)?);
             next += 1;
         }
         self.states.insert(*process, (next, state));

@@ -1,0 +1,191 @@
+//! Dry-runs: what a message would come to, evaluated on the state after the newest slot without leaving a trace.
+
+use std::time::Duration;
+
+use ao_protocol::announcement::Role;
+use ao_protocol::id::Id;
+use ao_protocol::log::{Log, LogError};
+use ao_protocol::message::Message;
+use ao_protocol::tag::{self, Tag};
+use ao_protocol::wire::Call;
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::error::ApiError;
+use super::passed_on::FromPeer;
+use super::{Api, PASSED_ON_WAIT, RESULT_WAIT, outcome_json, query};
+use crate::drive::compute::Computer;
+use crate::drive::dry_run::DryRunError;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub(super) struct Of {
+    process_id: Option<String>,
+    to: Option<String>,
+}
+
+/// What clients send. Every field may be missing; dummy values such as `Id: "1234"` are taken as they are.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Body {
+    id: Option<String>,
+    owner: Option<String>,
+    anchor: Option<String>,
+    data: Value,
+    tags: Vec<BodyTag>,
+}
+
+#[derive(Debug, Deserialize)]
+struct BodyTag {
+    name: String,
+    value: Value,
+}
+
+/// The message that a body describes: from whoever the body says, read-only.
+fn message(process: &Id, body: Body) -> Message {
+    let tags: Vec<Tag> =
+        body.tags.into_iter().map(|BodyTag { name, value }| Tag { name, value: text(value) }).collect();
+    let owner = body.owner.filter(|owner| !owner.is_empty()).unwrap_or_else(|| "1234".into());
+    let from_process = tag::find(&tags, "From-Process").map(str::to_string);
+    Message {
+        id: body.id,
+        data: Some(text(body.data).into_bytes()),
+        target: process.to_string(),
+        anchor: body.anchor.map(String::into_bytes),
+        forwarded_by: from_process.as_ref().map(|_| owner.clone()),
+        from: from_process.unwrap_or_else(|| owner.clone()),
+        owner,
+        tags: tags.into_iter().filter(|tag| tag.name != "From" && tag.name != "Owner").collect(),
+        read_only: true,
+        ..Message::default()
+    }
+}
+
+/// A string as it is, anything else as JSON, nothing as an empty string.
+fn text(value: Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text,
+        other => other.to_string(),
+    }
+}
+
+/// Takes the message as JSON.
+pub(super) async fn post(
+    State(api): State<Api>,
+    Query(of): Query<Of>,
+    passed: FromPeer,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let wrong = |cause: serde_json::Error| ApiError::BadRequest(format!("the body is no message in JSON: {cause}"));
+    let read: Body = serde_json::from_slice(&body).map_err(wrong)?;
+    let process = query::process_id(&of.process_id)?;
+    let to = of.to.as_deref().map(|to| query::id("to", to)).transpose()?;
+    let message = message(&process, read);
+    let outcome = api.dry_run(&process, message, to.as_ref(), passed).await;
+    match outcome {
+        Ok(outcome) => Ok(Json(outcome).into_response()),
+        Err(NotHere::Elsewhere) => {
+            let to = to.map_or_else(String::new, |to| format!("&to={to}"));
+            let path = format!("/cu/dry-run?process-id={process}{to}");
+            api.pass_on(Role::Cu, &process, Call { path, body: Some(body.to_vec()) }).await
+        }
+        Err(NotHere::Error(cause)) => Err(cause),
+    }
+}
+
+/// Why this node has no answer itself.
+pub(super) enum NotHere {
+    /// Another node may.
+    Elsewhere,
+    /// Nobody has.
+    Error(ApiError),
+}
+
+impl From<ApiError> for NotHere {
+    fn from(cause: ApiError) -> NotHere {
+        NotHere::Error(cause)
+    }
+}
+
+impl From<LogError> for NotHere {
+    fn from(cause: LogError) -> NotHere {
+        NotHere::Error(cause.into())
+    }
+}
+
+impl Api {
+    /// The result of evaluating a message on the newest state; `to` is a message that must be the newest.
+    pub(super) async fn dry_run(
+        &self,
+        process: &Id,
+        message: Message,
+        to: Option<&Id>,
+        passed: FromPeer,
+    ) -> Result<Value, NotHere> {
+        let computer = match &self.computer {
+            Some(computer) if self.world.follows(process) => computer,
+            _ if passed.0 => return Err(ApiError::Upstream(format!("{process} is not computed here")).into()),
+            _ => return Err(NotHere::Elsewhere),
+        };
+        let tip = self.known(process).await?;
+        if let Some(to) = to {
+            let slot = self.world.log().slot_of_item(process, to)?;
+            let unknown = || ApiError::NotFound(format!("message {to} is not in the log of process {process}"));
+            let slot = slot.ok_or_else(unknown)?;
+            if slot < tip {
+                let text = format!("the state is that after slot {tip}, newer than slot {slot} of message {to}");
+                return Err(ApiError::TooEarly(text).into());
+            }
+        }
+        let limit = if passed.0 { PASSED_ON_WAIT } else { RESULT_WAIT };
+        match evaluate(computer, process, message, limit).await {
+            Ok(outcome) => Ok(outcome_json::result(&outcome)),
+            Err(Some(DryRunError::NotComputed(_))) if !passed.0 => Err(NotHere::Elsewhere),
+            Err(Some(DryRunError::NotComputed(text))) => Err(ApiError::Unprocessable(text).into()),
+            Err(Some(cause @ DryRunError::Crowded)) => Err(ApiError::Crowded(cause.to_string()).into()),
+            Err(Some(cause)) => Err(ApiError::Internal(cause.to_string()).into()),
+            Err(None) => {
+                Err(ApiError::NotYet(format!("process {process} is not computed up to slot {tip} yet")).into())
+            }
+        }
+    }
+}
+
+/// None: it took too long.
+async fn evaluate(
+    computer: &Computer,
+    process: &Id,
+    message: Message,
+    limit: Duration,
+) -> Result<ao_protocol::outcome::Outcome, Option<DryRunError>> {
+    match tokio::time::timeout(limit, computer.dry_run(process, message)).await {
+        Ok(outcome) => outcome.map_err(Some),
+        Err(_) => Err(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_may_be_odd() {
+        let process = Id::from([1; 32]);
+        let read = |json: &str| message(&process, serde_json::from_str(json).unwrap());
+        let plain = read(r#"{"Id":"1234","Target":"x","Owner":"o","Anchor":"0","Data":"d","Tags":[]}"#);
+        assert_eq!((plain.from.as_str(), plain.data.as_deref()), ("o", Some(&b"d"[..])));
+        assert!(plain.read_only && plain.target == process.to_string());
+        let pushed = r#"{"Data":{"a":1},"Tags":[{"name":"From-Process","value":"p"},{"name":"From","value":"x"},
+            {"name":"N","value":5}]}"#;
+        let pushed = read(pushed);
+        assert_eq!((pushed.from.as_str(), pushed.forwarded_by.as_deref()), ("p", Some("1234")));
+        assert_eq!(pushed.data.as_deref(), Some(&br#"{"a":1}"#[..]));
+        assert_eq!(pushed.tags.len(), 2);
+        assert_eq!(pushed.tags[1].value, "5");
+    }
+}

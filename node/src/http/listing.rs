@@ -1,0 +1,138 @@
+//! Lists of a process's outcomes, as `/results` and `/cron` give them: pages between two bounds, in either order,
+//! without those that ended in an error.
+
+use ao_protocol::id::Id;
+use ao_protocol::log::{Log, LogError, MAX_PAGE};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::cursor::{Bound, Cursor, Sort};
+use super::error::ApiError;
+use super::{outcome_json, query};
+
+/// Slots that are looked at for one page; then it ends early and says that more follow.
+const MAX_LOOKED_AT: usize = 10_000;
+/// Bytes of outcomes after which a page ends; one outcome always fits.
+const MAX_PAGE_BYTES: usize = 8 * 1024 * 1024;
+
+/// What of a list is wanted.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Range {
+    /// A cursor or a time; exclusive, always the older bound.
+    from: Option<String>,
+    /// A cursor or a time; inclusive.
+    to: Option<String>,
+    sort: Option<String>,
+    limit: Option<String>,
+}
+
+/// A range whose values were read.
+#[derive(Clone, Debug)]
+pub(super) struct Listing {
+    from: Option<Bound>,
+    to: Option<Bound>,
+    sort: Sort,
+    limit: usize,
+    /// Only the firings of crons.
+    firings: bool,
+}
+
+impl Range {
+    /// A list of all outcomes. The order that a cursor carries wins over the query's.
+    pub(super) fn results(&self) -> Result<Listing, ApiError> {
+        let mut listing = self.read(25)?;
+        let carried = listing.from.as_ref().or(listing.to.as_ref()).and_then(Bound::sort);
+        listing.sort = carried.or(Sort::read(&self.sort)?).unwrap_or_default();
+        Ok(listing)
+    }
+
+    /// A list of the firings of crons, the oldest first.
+    pub(super) fn firings(&self) -> Result<Listing, ApiError> {
+        Ok(Listing { firings: true, ..self.read(500)? })
+    }
+
+    fn read(&self, default_limit: usize) -> Result<Listing, ApiError> {
+        Ok(Listing {
+            from: Bound::read("from", &self.from)?,
+            to: Bound::read("to", &self.to)?,
+            sort: Sort::Asc,
+            limit: query::limit(&self.limit, default_limit, MAX_PAGE)?,
+            firings: false,
+        })
+    }
+}
+
+impl Listing {
+    /// The page.
+    pub(super) fn page(&self, log: &dyn Log, process: &Id) -> Result<Value, LogError> {
+        let mut edges = Vec::new();
+        let mut more = false;
+        if let Some(computed) = log.computed(process)? {
+            let behind = |bound: &Bound| bound.behind(log, process, computed.slot);
+            let first = self.from.as_ref().map(behind).transpose()?.unwrap_or(0);
+            let end = self.to.as_ref().map(behind).transpose()?.unwrap_or(u64::MAX).min(computed.slot + 1);
+            let mut slots = Slots { log, process, first, end, sort: self.sort, firings: self.firings };
+            let mut bytes = 0;
+            let mut looked_at = 0;
+            while let Some(slot) = slots.next()? {
+                let (Some(record), Some(entry)) = (log.outcome(process, slot)?, log.entry(process, slot)?) else {
+                    break;
+                };
+                looked_at += 1;
+                bytes += record.outcome.len();
+                let full = edges.len() >= self.limit || (bytes > MAX_PAGE_BYTES && !edges.is_empty());
+                let shown = record.outcome.error.is_none();
+                if looked_at > MAX_LOOKED_AT || (full && shown) {
+                    more = true;
+                    break;
+                }
+                if !shown {
+                    continue;
+                }
+                let statement = &entry.assignment.statement;
+                let cursor = Cursor {
+                    timestamp: statement.cron.as_ref().map_or(statement.timestamp_ms, |firing| firing.time_ms),
+                    ordinate: slot.to_string(),
+                    cron: statement.cron.as_ref().map(|firing| firing.cron.clone()),
+                    sort: self.sort,
+                };
+                edges.push(json!({ "node": outcome_json::node(&record.outcome), "cursor": cursor.encode() }));
+            }
+        }
+        Ok(json!({ "pageInfo": { "hasNextPage": more }, "edges": edges }))
+    }
+}
+
+/// The slots of a list, one after the other.
+struct Slots<'a> {
+    log: &'a dyn Log,
+    process: &'a Id,
+    first: u64,
+    end: u64,
+    sort: Sort,
+    firings: bool,
+}
+
+impl Slots<'_> {
+    fn next(&mut self) -> Result<Option<u64>, LogError> {
+        if self.firings {
+            let next = self.log.firings(self.process, self.first, 1)?.first().copied().filter(|slot| *slot < self.end);
+            self.first = next.map_or(self.end, |slot| slot + 1);
+            return Ok(next);
+        }
+        if self.first >= self.end {
+            return Ok(None);
+        }
+        Ok(Some(match self.sort {
+            Sort::Asc => {
+                self.first += 1;
+                self.first - 1
+            }
+            Sort::Desc => {
+                self.end -= 1;
+                self.end
+            }
+        }))
+    }
+}
