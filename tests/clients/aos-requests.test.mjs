@@ -87,6 +87,7 @@ test('lines, with what is printed and what is returned', async () => {
 
 test('live: what others send is shown, once', async () => {
   const process = await spawn('live')
+  await ao.result({ process, message: process })
   const shown = new Set()
   let cursor
   const poll = async () => {
