@@ -7,8 +7,12 @@
 mod bad_input;
 #[path = "nodes/crashes.rs"]
 mod crashes;
+#[path = "nodes/cron.rs"]
+mod cron;
 #[path = "nodes/hostile.rs"]
 mod hostile;
+#[path = "nodes/legacy.rs"]
+mod legacy;
 #[path = "nodes/local.rs"]
 mod local;
 #[path = "nodes/network.rs"]
