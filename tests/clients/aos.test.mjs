@@ -6,7 +6,8 @@
 //   2.x                                             1.2.18
 //   aos [NAME] with flags                           aos WALLET.json, no name, no flags
 //   process by owner, Type and Name                 process by owner, Type and Module (AOS_SRC), the newest one
-//   scheduler, units by flag or environment         scheduler TZ7o7… in the source; units from globals of JavaScript
+//   scheduler, units by flag or environment         scheduler TZ7o7… in the source; units from globals of JavaScript;
+//                                                   so it can't spawn on any other network: aoconnect does that here
 //   spawn checks the module                         spawn checks the module and the scheduler's Scheduler-Location
 //   a message goes to the MU at once                first /processes/{id} of the scheduler: Data-Protocol, Type, Module
 //   Action=Eval, the line is the data               function=eval and expression=<line> as tags, data is random digits
@@ -59,8 +60,9 @@ test('a person starts the console, computes, sends, leaves and comes back', asyn
   const friend = await spawnProcess(ao, network, { sign: trinity.sign, boot: `
     Handlers.add("Hello", "Hello", function(msg) msg.reply({ Data = "nice to meet you" }) end)` })
 
+  const { id } = await spawnProcess(ao, network)
   const first = openConsole()
-  const [, id] = /aos computer: +([\w-]{43})/.exec(await first.shown(/aos> $/))
+  assert.match(await first.shown(/aos> $/), new RegExp(`aos computer: +${id}`))
   await first.type('x = 1', PROMPT)
   assert.match(await first.type('x', PROMPT), /\b1\r?\n/)
   assert.match(await first.type('x + 41', PROMPT), /\b42\r?\n/)
