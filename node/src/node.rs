@@ -22,9 +22,10 @@ use crate::drive::inbound::{Inbound, roles_text};
 use crate::drive::repair::Follower;
 use crate::drive::scheduler::{Scheduler, Surroundings};
 use crate::drive::submit::Submitter;
-use crate::drive::{Change, World, adopt, cron, messenger};
-use crate::http::{self, Api};
-use crate::net::{Net, NetConfig, NetEvent, PeerKey};
+use crate::drive::{Change, World, adopt, cron, measures, messenger};
+use crate::http::{self, Api, Clients};
+use crate::metrics::Registering;
+use crate::net::{Net, NetConfig, NetEvent, NetMetrics, PeerKey};
 use crate::store::Store;
 use crate::vm::Launcher;
 use crate::{key_file, runtime, vm};
@@ -43,6 +44,8 @@ pub struct Config {
     pub join: Vec<String>,
     /// Where to listen for HTTP.
     pub http: SocketAddr,
+    /// What clients of it may ask.
+    pub clients: Clients,
     /// Folder for log and keys.
     pub data: PathBuf,
     /// The unit wallet's file; none: in the data folder.
@@ -80,6 +83,7 @@ impl Node {
         }
         let listener = http::listen(config.http).await?;
         let http_url = format!("http://{}", listener.local_addr()?);
+        let mut metrics = Registering::new();
         let (net, mut events) = Net::start(NetConfig {
             key: PeerKey::load_or_create(&config.data.join("peer.key"))?,
             listen: config.listen.clone(),
@@ -91,6 +95,7 @@ impl Node {
             dev_chain: false,
             follow_shards: config.follow_shards,
             mdns: config.mdns,
+            metrics: NetMetrics::new(&mut metrics),
         })
         .await?;
         let network = match net.network() {
@@ -99,10 +104,10 @@ impl Node {
         };
         let world = World::new(log, net, network, wallet, config.roles.clone(), config.follow_shards);
         keep_runtime(&world)?;
-        let api = play_roles(&world, events, config.worker_program)?;
+        let api = play_roles(&world, events, config.worker_program, metrics)?;
         let (stop, mut stopping) = watch::channel(false);
         let stopped = async move { drop(stopping.wait_for(|stop| *stop).await) };
-        let served = tokio::spawn(api.serve(listener, stopped));
+        let served = tokio::spawn(api.serve(listener, config.clients, stopped));
         Ok(Node { world, http_url, stop, served })
     }
 
@@ -145,7 +150,12 @@ pub async fn run(config: Config) -> Result<()> {
 }
 
 /// Starts the drivers of the node's roles, and those that every node needs.
-fn play_roles(world: &World, events: mpsc::Receiver<NetEvent>, worker_program: Option<PathBuf>) -> Result<Api> {
+fn play_roles(
+    world: &World,
+    events: mpsc::Receiver<NetEvent>,
+    worker_program: Option<PathBuf>,
+    mut metrics: Registering,
+) -> Result<Api> {
     let scheduler = match world.plays(Role::Su) {
         true => Some(start_scheduler(world)?),
         false => None,
@@ -163,7 +173,8 @@ fn play_roles(world: &World, events: mpsc::Receiver<NetEvent>, worker_program: O
         }
         false => None,
     };
-    let api = Api::new(world.clone(), submitter.clone(), computer.clone());
+    measures::watch(&mut metrics, world, scheduler.as_ref(), computer.as_ref());
+    let api = Api::new(world.clone(), submitter.clone(), computer.clone(), metrics.finish());
     let follower = Follower::start(world.clone())?;
     tokio::spawn(Inbound::new(world.clone(), follower, scheduler, api.passed_on()).run(events));
     tokio::spawn(adopt::run(world.clone(), computer));
@@ -225,6 +236,7 @@ fn start_scheduler(world: &World) -> Result<Scheduler> {
         block_height: Box::new(move || dating.newest_block().height),
         block_time: Box::new(move |height| timing.log().block(height).ok().flatten().map(|block| block.timestamp_s)),
         scheduled: Box::new(move |entries| {
+            telling.tally().scheduled(entries.len());
             for entry in &entries {
                 telling.changed(Change::Entry { process: entry.process(), slot: entry.slot() });
             }

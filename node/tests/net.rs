@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ao_node::net::limits::{EVENT_QUEUE, EVENT_RESERVE};
-use ao_node::net::{Mismatch, Net, NetConfig, NetError, NetEvent, PeerId, PeerKey, Unit, Verdict};
+use ao_node::net::{Mismatch, Net, NetConfig, NetError, NetEvent, NetMetrics, PeerId, PeerKey, Unit, Verdict};
 use ao_protocol::announcement::Role;
 use ao_protocol::id::{Address, Id};
 use ao_protocol::network::Network;
@@ -52,6 +52,7 @@ fn config(seed: u8) -> NetConfig {
         dev_chain: false,
         follow_shards: u16::MAX,
         mdns: false,
+        metrics: NetMetrics::default(),
     }
 }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ao_node::net::{Net, NetConfig, NetEvent, PeerKey, Verdict};
+use ao_node::net::{Net, NetConfig, NetEvent, NetMetrics, PeerKey, Verdict};
 use ao_protocol::announcement::Role;
 use ao_protocol::id::{Address, Id};
 use ao_protocol::network::Network;
@@ -35,6 +35,7 @@ async fn node(seed: u8, listen: &str, join: Vec<String>) -> (Net, mpsc::Receiver
         dev_chain: false,
         follow_shards: u16::MAX,
         mdns: false,
+        metrics: NetMetrics::default(),
     };
     let (net, mut events) = Net::start(config).await.expect("a node");
     let (sender, seen) = mpsc::channel(16);

@@ -47,6 +47,7 @@ pub struct TestNode {
     folder: TempDir,
     role: String,
     join: Option<String>,
+    more: Vec<String>,
     child: Option<Child>,
     /// Where it serves HTTP; the same after a restart.
     pub url: String,
@@ -59,10 +60,16 @@ pub struct TestNode {
 impl TestNode {
     /// Starts a node with a role, joined to another by its multiaddr.
     pub fn start(role: &str, join: Option<&str>) -> TestNode {
+        TestNode::start_with(role, join, &[])
+    }
+
+    /// The same with more arguments.
+    pub fn start_with(role: &str, join: Option<&str>, more: &[&str]) -> TestNode {
         let mut node = TestNode {
             folder: tempfile::tempdir().unwrap_or_else(|cause| panic!("no folder: {cause}")),
             role: role.to_string(),
             join: join.map(str::to_string),
+            more: more.iter().map(|argument| argument.to_string()).collect(),
             child: None,
             url: "http://127.0.0.1:0".into(),
             multiaddr: "/ip4/127.0.0.1/tcp/0".into(),
@@ -81,6 +88,7 @@ impl TestNode {
         if let Some(join) = &self.join {
             command.args(["--join", join]);
         }
+        command.args(&self.more);
         let log = std::fs::File::options().create(true).append(true).open(self.folder.path().join("node.log"))?;
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn()?;
         let output = child.stdout.take().context("no output")?;

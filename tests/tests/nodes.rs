@@ -11,6 +11,8 @@ mod crashes;
 mod cron;
 #[path = "nodes/hostile.rs"]
 mod hostile;
+#[path = "nodes/http.rs"]
+mod http;
 #[path = "nodes/legacy.rs"]
 mod legacy;
 #[path = "nodes/local.rs"]

@@ -100,11 +100,13 @@ pub fn run() -> ExitCode {
 }
 
 /// A part of a node that panicked must not leave the others behind as if all were well: whoever watches the process
-/// sees it end, and a start resumes from the log.
+/// sees it end, and a start resumes from the log. Only answering a request is a part that can fail alone.
 fn abort_on_panic() {
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         tell(panic);
-        std::process::abort();
+        if !crate::http::are_caught() {
+            std::process::abort();
+        }
     }));
 }

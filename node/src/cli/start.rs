@@ -1,7 +1,7 @@
 //! `ao-node start`: what the user says about a node.
 
 use std::io::IsTerminal;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use ao_protocol::announcement::Role;
 use clap::Args;
 
+use crate::http::Clients;
 use crate::net;
 use crate::node::{self, Config};
 
@@ -39,6 +40,12 @@ pub(super) struct Start {
     /// Where to listen for HTTP
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4000")]
     http: SocketAddr,
+    /// Requests a second that one address may make; 0: any number [default: 100, and any number for this machine]
+    #[arg(long, value_name = "N")]
+    http_rate: Option<u32>,
+    /// A proxy whose X-Forwarded-For is believed; may be repeated
+    #[arg(long, value_name = "ADDR")]
+    trust_proxy: Vec<IpAddr>,
     /// Folder for the log and this node's keys
     #[arg(long, value_name = "DIR", default_value = "ao-data")]
     data: PathBuf,
@@ -87,6 +94,7 @@ impl Start {
             listen,
             join: self.join,
             http: self.http,
+            clients: Clients { rate: self.http_rate, proxies: self.trust_proxy },
             data: self.data,
             wallet: self.wallet,
             network,

@@ -107,6 +107,12 @@ impl Computer {
         self.0.stalled.lock().unwrap_or_else(PoisonError::into_inner).get(process).cloned()
     }
 
+    /// Processes that are followed by a task, and those of them that can't be computed for now.
+    pub fn counts(&self) -> (usize, usize) {
+        let tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).len();
+        (tasks, self.0.stalled.lock().unwrap_or_else(PoisonError::into_inner).len())
+    }
+
     fn stall(&self, process: &Id, why: Option<Stalled>) {
         let mut stalled = self.0.stalled.lock().unwrap_or_else(PoisonError::into_inner);
         match why {
@@ -295,9 +301,11 @@ impl Computer {
         let world = &self.0.world;
         let evaluated: Vec<(Job, Outcome)> = jobs.into_iter().zip(outcomes).collect();
         let attestor = Attestor { network: world.network().hash(), signer: &**world.wallet() };
+        let count = evaluated.len();
         let (batch, attestation) =
             compute::record(evaluated, &attestor).map_err(|cause| Stall::Reason(cause.to_string()))?;
         world.log().commit(batch, Durability::Relaxed)?;
+        world.tally().evaluated(count);
         if let Some(attestation) = attestation {
             let claim = attestation.claim();
             world.races().finished(claim.process, claim.slot, attestation.unit());

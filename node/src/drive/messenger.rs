@@ -6,7 +6,7 @@ use std::time::Duration;
 use ao_protocol::assignment::Assignment;
 use ao_protocol::id::Id;
 use ao_protocol::item::VerifiedItem;
-use ao_protocol::log::{Batch, Durability, Log, LogError, MAX_PAGE};
+use ao_protocol::log::{Batch, Durability, Log, LogError, MAX_PAGE, Write};
 use ao_protocol::messenger::{Messenger, Submit};
 use ao_protocol::scheduler::Refusal;
 use ao_protocol::wallet::Signer;
@@ -134,6 +134,11 @@ fn take_in(world: &World, messenger: &mut Messenger, answer: Answer, signer: &dy
 }
 
 fn commit(world: &World, batch: Batch, durability: Durability) -> Result<(), LogError> {
+    for write in batch.writes() {
+        if let Write::Delivery(delivery) = write {
+            world.tally().delivery(&delivery.state);
+        }
+    }
     if batch.is_empty() { Ok(()) } else { world.log().commit(batch, durability) }
 }
 

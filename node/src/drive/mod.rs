@@ -8,11 +8,13 @@ pub mod cron;
 pub mod dry_run;
 pub mod inbound;
 pub mod lookup;
+pub mod measures;
 pub mod messenger;
 pub mod race;
 pub mod repair;
 pub mod scheduler;
 pub mod submit;
+pub mod tally;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,6 +33,7 @@ use crate::arweave::Block;
 use crate::net::{Net, Verdict};
 use crate::store::Store;
 use race::Races;
+use tally::Tally;
 
 /// How many changes a slow listener may be behind before it must look at everything.
 const CHANGES: usize = 4096;
@@ -115,6 +118,7 @@ struct Parts {
     roles: Vec<Role>,
     follow_shards: u16,
     verdicts: Verdicts,
+    tally: Tally,
     changes: broadcast::Sender<Change>,
     races: Races,
     newest_block: watch::Sender<Arc<Block>>,
@@ -142,6 +146,7 @@ impl World {
             roles,
             follow_shards,
             verdicts: Verdicts::default(),
+            tally: Tally::default(),
             changes,
             races: Races::default(),
             newest_block,
@@ -214,6 +219,11 @@ impl World {
         &self.0.verdicts
     }
 
+    /// What this node did so far.
+    pub fn tally(&self) -> &Tally {
+        &self.0.tally
+    }
+
     /// Who resolved which slot when, as this node saw it.
     pub fn races(&self) -> &Races {
         &self.0.races
@@ -245,6 +255,16 @@ impl World {
     pub fn fail(&self, cause: &LogError) {
         tracing::error!(%cause, "the log failed; this node stops");
         self.0.failure.send_replace(Some(cause.to_string()));
+    }
+
+    /// Why the log can't be written any more, if so.
+    pub fn failure(&self) -> Option<String> {
+        self.0.failure.borrow().clone()
+    }
+
+    /// Changes that the slowest listener has still to hear of.
+    pub fn waiting_changes(&self) -> usize {
+        self.0.changes.len()
     }
 
     /// Waits until the log failed, if ever; gives the reason.

@@ -70,6 +70,11 @@ impl Scheduler {
         Ok(Scheduler { requests })
     }
 
+    /// Requests that wait for their slots.
+    pub fn waiting(&self) -> usize {
+        self.requests.max_capacity() - self.requests.capacity()
+    }
+
     /// Gives verified submissions their slots, in order; after a temporary refusal the rest is refused temporarily too,
     /// so that their order is kept. Answers when the slots are on disk.
     pub async fn submit(&self, submissions: Vec<Submission>) -> Receipts {

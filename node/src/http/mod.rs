@@ -2,46 +2,63 @@
 //! do itself it gets from a peer that does.
 
 mod ao;
+mod body;
+mod client;
 mod cu;
 mod cursor;
 mod dry_run;
 mod error;
 mod gateway;
 mod listing;
+mod load;
 mod log_page;
+mod measure;
 mod mu;
+mod openapi;
 mod outcome_json;
+mod own_words;
+mod panics;
 mod passed_on;
 mod query;
+mod rate;
+mod request_id;
+mod server;
 mod su;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use ao_protocol::announcement::Role;
 use ao_protocol::item::MAX_ITEM_BYTES;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
 use tokio::net::TcpListener;
-use tower_http::cors::CorsLayer;
-use tower_http::timeout::TimeoutLayer;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{AllowHeaders, AllowMethods, Any, CorsLayer};
 
+use body::Bodies;
 use error::ApiError;
+use load::{MAX_HTTP_REQUESTS, Places};
+pub(crate) use panics::are_caught;
+pub use rate::Clients;
+use rate::Rates;
+pub(crate) use server::listen;
 
 pub(crate) use passed_on::PassedOn;
 
 use crate::drive::World;
 use crate::drive::compute::Computer;
 use crate::drive::submit::Submitter;
+use crate::metrics::Metrics;
 
 /// Largest request body: one item and a little.
 pub(crate) const MAX_BODY_BYTES: usize = MAX_ITEM_BYTES + 1024;
-/// Longest time that a request may take; longer than any wait for a result.
-pub(crate) const REQUEST_LIMIT: Duration = Duration::from_secs(60);
 /// Longest wait for an item to get its slot here before it is called unknown.
 pub(crate) const ENTRY_WAIT: Duration = Duration::from_secs(5);
 /// Longest wait for the outcome of a slot.
 pub(crate) const RESULT_WAIT: Duration = Duration::from_secs(30);
+/// How long a browser may remember that it may ask from any page.
+const CORS_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Longest wait for the outcome of a slot when a peer passed the call on: its own request ends after 10 s.
 pub(crate) const PASSED_ON_WAIT: Duration = Duration::from_secs(8);
@@ -52,11 +69,12 @@ pub(crate) struct Api {
     pub(super) world: World,
     pub(super) submitter: Submitter,
     pub(super) computer: Option<Computer>,
+    pub(super) metrics: Metrics,
 }
 
 impl Api {
-    pub(crate) fn new(world: World, submitter: Submitter, computer: Option<Computer>) -> Api {
-        Api { world, submitter, computer }
+    pub(crate) fn new(world: World, submitter: Submitter, computer: Option<Computer>, metrics: Metrics) -> Api {
+        Api { world, submitter, computer, metrics }
     }
 
     /// What peers may call.
@@ -67,23 +85,21 @@ impl Api {
     /// All paths. A node with exactly one role serves that role's API at the root too, so that its URL
     /// works for clients that take the URL of a unit.
     fn router(self) -> Router {
+        let (mu, su) = (mu::router().layer(from_fn(body::items_only)), su::router().layer(from_fn(body::items_only)));
         let router = Router::new()
-            .nest("/mu", mu::router())
-            .nest("/su", su::router())
+            .nest("/mu", mu.clone())
+            .nest("/su", su.clone())
             .nest("/cu", cu::router())
             .nest("/ao", ao::router())
-            .merge(gateway::own_words());
+            .merge(own_words::router());
         let router = match self.world.roles() {
-            [Role::Mu] => router.merge(mu::router()).merge(gateway::data()),
-            [Role::Su] => router.merge(su::router()),
+            [Role::Mu] => router.merge(mu).merge(gateway::data()),
+            [Role::Su] => router.merge(su),
             [Role::Cu] => router.merge(cu::router()).merge(gateway::data()),
             _ => router.merge(gateway::data()).merge(gateway::root()),
         };
         router
             .fallback(async |uri: axum::http::Uri| ApiError::NotFound(format!("no path {}", uri.path())))
-            .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-            .layer(TimeoutLayer::with_status_code(axum::http::StatusCode::GATEWAY_TIMEOUT, REQUEST_LIMIT))
-            .layer(CorsLayer::permissive())
             .with_state(self)
     }
 
@@ -91,16 +107,31 @@ impl Api {
     pub(crate) async fn serve(
         self,
         listener: TcpListener,
+        clients: Clients,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
-        axum::serve(listener, self.router()).with_graceful_shutdown(stop).await
+        let (rates, metrics) = (Rates::new(clients), self.metrics.clone());
+        server::serve(listener, surrounded(self.router(), rates, metrics, Places::new(MAX_HTTP_REQUESTS)), stop).await
     }
 }
 
-/// Listens for HTTP, or says why that is impossible.
-pub(crate) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    use anyhow::Context;
-    TcpListener::bind(address).await.with_context(|| {
-        format!("HTTP can't listen on {address}; is another node running there? Choose another address with --http")
-    })
+/// What happens around every request, the innermost first.
+fn surrounded(router: Router, rates: Rates, metrics: Metrics, places: Places) -> Router {
+    let from_anywhere = CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods(AllowMethods::mirror_request())
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers(Any)
+        .max_age(CORS_AGE);
+    router
+        .layer(DefaultBodyLimit::disable())
+        .layer(from_fn_with_state(Bodies::new(), body::read))
+        .layer(from_fn_with_state(rates, rate::limit))
+        .layer(from_fn_with_state(places, load::limit))
+        .layer(CatchPanicLayer::custom(panics::answer))
+        .layer(from_fn(panics::mark))
+        .layer(from_fn(error::as_json))
+        .layer(from_fn_with_state(metrics, measure::count))
+        .layer(from_anywhere)
+        .layer(from_fn(request_id::name))
 }

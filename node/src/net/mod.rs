@@ -19,6 +19,7 @@ mod error;
 mod gossip;
 mod greeting;
 pub mod limits;
+mod metrics;
 mod owner;
 mod peer;
 mod requests;
@@ -39,6 +40,7 @@ use tokio::time::timeout;
 pub use directory::{Directory, Unit};
 pub use error::{Mismatch, NetError};
 use limits::{COMMAND_QUEUE, DIAL_TIMEOUT, EVENT_QUEUE, REQUEST_TIMEOUT, SHUTDOWN_TIMEOUT};
+pub use metrics::NetMetrics;
 use owner::{Command, Owner};
 pub use peer::{PeerId, PeerKey};
 use topic::Topic;
@@ -71,6 +73,8 @@ pub struct NetConfig {
     pub follow_shards: u16,
     /// Whether to look for peers on the local network by mDNS.
     pub mdns: bool,
+    /// Where the swarm's events are counted.
+    pub metrics: NetMetrics,
 }
 
 /// What comes in. Events are dropped, with a warning, when the receiver lags far behind.

@@ -26,6 +26,7 @@ use super::directory::Directory;
 use super::error::NetError;
 use super::greeting::Peer;
 use super::limits::{EVENT_RESERVE, LISTEN_TIMEOUT, MAX_REMEMBERED, Quota, SHUTDOWN_TIMEOUT, TICK};
+use super::metrics::NetMetrics;
 use super::peer::PeerId;
 use super::requests::Outbox;
 use super::topic::Topic;
@@ -58,6 +59,7 @@ pub(super) struct Owner {
     pub(super) unanswered: FuturesUnordered<BoxFuture<'static, (ResponseChannel<Response>, Response)>>,
     pub(super) unjudged: FuturesUnordered<BoxFuture<'static, (MessageId, PeerId, Verdict)>>,
     quotas: HashMap<PeerId, Quota>,
+    metrics: NetMetrics,
     commands: mpsc::Receiver<Command>,
     events: mpsc::Sender<NetEvent>,
 }
@@ -89,6 +91,7 @@ impl Owner {
             unanswered: FuturesUnordered::new(),
             unjudged: FuturesUnordered::new(),
             quotas: HashMap::new(),
+            metrics: config.metrics,
             commands,
             events,
         };
@@ -177,6 +180,7 @@ impl Owner {
     }
 
     fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        self.metrics.record(&event);
         match event {
             SwarmEvent::Behaviour(event) => self.on_protocol_event(event),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use ao_node::key_file;
-use ao_node::net::{Net, NetConfig, PeerKey, Verdict};
+use ao_node::net::{Net, NetConfig, NetMetrics, PeerKey, Verdict};
 use ao_node::node::Node;
 use ao_protocol::announcement::Role;
 use ao_protocol::assignment::Statement;
@@ -90,6 +90,7 @@ impl Hostile {
             dev_chain: false,
             follow_shards: u16::MAX,
             mdns: false,
+            metrics: NetMetrics::default(),
         };
         let (net, mut events) = Net::start(config).await.unwrap();
         let handle = net.clone();

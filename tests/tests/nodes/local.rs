@@ -15,6 +15,7 @@ pub(crate) fn config(roles: &[Role], join: Option<String>, folder: &TempDir) -> 
         listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
         join: join.into_iter().collect(),
         http: "127.0.0.1:0".parse().unwrap(),
+        clients: Default::default(),
         data: folder.path().to_path_buf(),
         wallet: None,
         network: None,

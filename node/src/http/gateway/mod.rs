@@ -11,11 +11,6 @@ use super::Api;
 use super::error::ApiError;
 use crate::drive::lookup::{self, Found};
 
-/// Paths that every node has at its root, whatever its role.
-pub(super) fn own_words() -> Router<Api> {
-    Router::new().route("/health", get(async || "ok"))
-}
-
 /// The root of a node that serves no single role.
 pub(super) fn root() -> Router<Api> {
     Router::new().route("/", get(async || "ao-node: see /ao/peers, /mu, /su, /cu"))

@@ -1,0 +1,47 @@
+//! Which of a node's numbers are shown as metrics.
+
+use super::World;
+use super::compute::Computer;
+use super::scheduler::Scheduler;
+use crate::metrics::{Kind, Registering};
+
+/// Adds the numbers of a node to a registry, which reads them when it is asked.
+pub(crate) fn watch(
+    metrics: &mut Registering,
+    world: &World,
+    scheduler: Option<&Scheduler>,
+    computer: Option<&Computer>,
+) {
+    let of = |read: fn(&World) -> Vec<(&'static str, u64)>| {
+        let world = world.clone();
+        move || read(&world)
+    };
+    let slots = of(|world| vec![("", world.tally().slots())]);
+    metrics.watch(Kind::Counter, "ao_slots_scheduled", "Slots given by this node's scheduler", "", slots);
+    let outcomes = of(|world| vec![("", world.tally().outcomes())]);
+    metrics.watch(Kind::Counter, "ao_outcomes_recorded", "Outcomes recorded by this compute unit", "", outcomes);
+    let deliveries = of(|world| world.tally().deliveries().to_vec());
+    metrics.watch(Kind::Counter, "ao_deliveries", "Outbox entries that came to a state", "state", deliveries);
+    let verdicts = of(|world| {
+        let (accepted, ignored, rejected) = world.verdicts().counts();
+        vec![("accepted", accepted), ("ignored", ignored), ("rejected", rejected)]
+    });
+    metrics.watch(Kind::Counter, "ao_gossip_verdicts", "Gossip messages by how they were judged", "verdict", verdicts);
+    let peers = of(|world| vec![("", world.net().directory().connected().len() as u64)]);
+    metrics.watch(Kind::Gauge, "ao_peers_connected", "Peers of this network that are connected", "", peers);
+    let changes = of(|world| vec![("changes", world.waiting_changes() as u64)]);
+    let waiting = scheduler.cloned();
+    let queues = move || {
+        let mut queues = changes();
+        queues.extend(waiting.as_ref().map(|scheduler| ("scheduler", scheduler.waiting() as u64)));
+        queues
+    };
+    metrics.watch(Kind::Gauge, "ao_queue_length", "What waits in a queue of this node", "queue", queues);
+    if let Some(computer) = computer.cloned() {
+        let processes = move || {
+            let (followed, stalled) = computer.counts();
+            vec![("followed", followed as u64), ("stalled", stalled as u64)]
+        };
+        metrics.watch(Kind::Gauge, "ao_processes", "Processes that this unit computes now", "state", processes);
+    }
+}

@@ -1,0 +1,64 @@
+//! What a node did since it started, in numbers: for its metrics. No rule depends on them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ao_protocol::log::DeliveryState;
+
+/// Counters that only grow.
+#[derive(Debug, Default)]
+pub struct Tally {
+    scheduled: AtomicU64,
+    evaluated: AtomicU64,
+    pending: AtomicU64,
+    delivered: AtomicU64,
+    no_process: AtomicU64,
+    dead: AtomicU64,
+}
+
+impl Tally {
+    /// So many slots were given.
+    pub fn scheduled(&self, slots: usize) {
+        add(&self.scheduled, slots);
+    }
+
+    /// So many outcomes were recorded.
+    pub fn evaluated(&self, slots: usize) {
+        add(&self.evaluated, slots);
+    }
+
+    /// A delivery came to a state.
+    pub fn delivery(&self, state: &DeliveryState) {
+        let counter = match state {
+            DeliveryState::Pending => &self.pending,
+            DeliveryState::Scheduled { .. } => &self.delivered,
+            DeliveryState::NoProcess => &self.no_process,
+            DeliveryState::Dead { .. } => &self.dead,
+        };
+        add(counter, 1);
+    }
+
+    /// Slots that this node's scheduler gave.
+    pub fn slots(&self) -> u64 {
+        self.scheduled.load(Ordering::Relaxed)
+    }
+
+    /// Outcomes that this node's compute unit recorded.
+    pub fn outcomes(&self) -> u64 {
+        self.evaluated.load(Ordering::Relaxed)
+    }
+
+    /// How many deliveries came to which state.
+    pub fn deliveries(&self) -> [(&'static str, u64); 4] {
+        [
+            ("pending", &self.pending),
+            ("scheduled", &self.delivered),
+            ("no_process", &self.no_process),
+            ("dead", &self.dead),
+        ]
+        .map(|(state, counter)| (state, counter.load(Ordering::Relaxed)))
+    }
+}
+
+fn add(counter: &AtomicU64, count: usize) {
+    counter.fetch_add(count as u64, Ordering::Relaxed);
+}

@@ -1,0 +1,51 @@
+//! A node's words about itself, and this implementation's own paths.
+
+use utoipa::openapi::path::HttpMethod::Get;
+
+use super::{Described, JSON};
+
+pub(super) const PATHS: &[Described] = &[
+    Described {
+        method: Get,
+        path: "/health",
+        summary: "Whether this node works",
+        query: &[],
+        body: None,
+        answers: &[
+            (200, JSON, "status, version, address, roles, network, peers, log_writable"),
+            (503, JSON, "the same, and in error why it does not"),
+        ],
+    },
+    Described {
+        method: Get,
+        path: "/metrics",
+        summary: "This node's numbers",
+        query: &[],
+        body: None,
+        answers: &[(200, "application/openmetrics-text", "OpenMetrics")],
+    },
+    Described {
+        method: Get,
+        path: "/openapi.json",
+        summary: "This document",
+        query: &[],
+        body: None,
+        answers: &[(200, JSON, "OpenAPI 3.1")],
+    },
+    Described {
+        method: Get,
+        path: "/ao/peers",
+        summary: "This node, its network, and the units that announced themselves",
+        query: &[],
+        body: None,
+        answers: &[(200, JSON, "address, peer_id, roles, multiaddrs, connected, module, network, units")],
+    },
+    Described {
+        method: Get,
+        path: "/ao/slots/{process}/{slot}",
+        summary: "What is known of a slot: its assignment, its outcome chain, and who attested it",
+        query: &[],
+        body: None,
+        answers: &[(200, JSON, "item, assignment, hash_chain, outcome_chain, attestations, …")],
+    },
+];
