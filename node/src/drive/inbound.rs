@@ -9,7 +9,6 @@ use ao_protocol::compute;
 use ao_protocol::entry::Entry;
 use ao_protocol::evidence;
 use ao_protocol::id::Id;
-use ao_protocol::item::{DataItem, VerifiedItem};
 use ao_protocol::log::{Batch, Durability, Log, LogError, Write};
 use ao_protocol::process::Process;
 use ao_protocol::scheduler::{MAX_PUSH_DEPTH, Refusal, Submission};
@@ -91,7 +90,7 @@ impl Inbound {
         let world = &self.world;
         match gossip {
             Gossip::Message { messenger, item } => {
-                let Some(item) = verify(item).await else { return Ok(Verdict::Reject) };
+                let Ok(item) = world.verified().verify_or_say(item).await else { return Ok(Verdict::Reject) };
                 // A messenger gossips what it accepts before it submits it: should it be gone in between, the scheduler
                 // has it from here.
                 if let Some(scheduler) = &self.scheduler
@@ -128,7 +127,7 @@ impl Inbound {
                 }
             }
             Gossip::Item(bytes) => {
-                let Some(item) = verify(bytes).await else { return Ok(Verdict::Reject) };
+                let Ok(item) = world.verified().verify_or_say(bytes).await else { return Ok(Verdict::Reject) };
                 let mut batch = Batch::new();
                 batch.push(Write::Item(item));
                 world.log().commit(batch, Durability::Relaxed)?;
@@ -185,7 +184,7 @@ impl Inbound {
         let mut refusals = Vec::new();
         for (place, submission) in submissions.into_iter().enumerate() {
             let depth = submission.depth.min(MAX_PUSH_DEPTH + 1);
-            match verify_or_say(submission.item).await {
+            match self.world.verified().verify_or_say(submission.item).await {
                 Ok(item) => verified.push(Submission { item, messenger: submission.messenger, depth }),
                 Err(cause) => refusals.push((place, Refusal::Invalid(cause))),
             }
@@ -255,20 +254,6 @@ pub fn take_attestations(world: &World, attestations: &[Vec<u8>]) -> Result<Verd
         world.changed(change);
     }
     Ok(verdict)
-}
-
-async fn verify(bytes: ItemBytes) -> Option<VerifiedItem> {
-    verify_or_say(bytes).await.ok()
-}
-
-/// Verifies off the tasks that serve the network: an RSA signature takes a while.
-pub async fn verify_or_say(bytes: ItemBytes) -> Result<VerifiedItem, String> {
-    let verified = tokio::task::spawn_blocking(move || DataItem::decode(bytes.0).and_then(DataItem::verify)).await;
-    match verified {
-        Ok(Ok(item)) => Ok(item),
-        Ok(Err(cause)) => Err(cause.to_string()),
-        Err(_) => Err("the node is stopping".into()),
-    }
 }
 
 /// The roles of a unit as text, for people.
