@@ -22,7 +22,7 @@ use crate::drive::inbound::{Inbound, roles_text};
 use crate::drive::repair::Follower;
 use crate::drive::scheduler::{Scheduler, Surroundings};
 use crate::drive::submit::Submitter;
-use crate::drive::{Change, World, adopt, messenger};
+use crate::drive::{Change, World, adopt, indexer, location, messenger};
 use crate::http::{self, Api};
 use crate::net::{Net, NetConfig, NetEvent, PeerKey};
 use crate::store::Store;
@@ -167,6 +167,8 @@ fn play_roles(
         false => None,
     };
     tokio::spawn(adopt::run(world.clone(), computer.clone()));
+    tokio::spawn(indexer::run(world.clone()));
+    tokio::spawn(location::run(world.clone()));
     if world.plays(Role::Mu) {
         tokio::spawn(messenger::run(world.clone(), submitter.clone()));
     }

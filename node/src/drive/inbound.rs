@@ -20,8 +20,11 @@ use ao_protocol::wire::{
 use tokio::sync::{Semaphore, mpsc};
 use tracing::{debug, warn};
 
+use super::item_budget::ItemBudget;
+use super::location;
 use super::repair::{Follower, compare_tips};
 use super::scheduler::Scheduler;
+use super::unbundle;
 use super::{Change, World};
 use crate::net::{NetEvent, PeerId, Verdict};
 
@@ -34,12 +37,13 @@ pub struct Inbound {
     world: World,
     follower: Follower,
     scheduler: Option<Scheduler>,
+    item_budget: Arc<ItemBudget>,
 }
 
 impl Inbound {
     /// With the parts that take things in.
     pub fn new(world: World, follower: Follower, scheduler: Option<Scheduler>) -> Inbound {
-        Inbound { world, follower, scheduler }
+        Inbound { world, follower, scheduler, item_budget: Arc::default() }
     }
 
     /// Handles events until the network layer ends.
@@ -79,7 +83,10 @@ impl Inbound {
             NetEvent::Connected(peer) => {
                 tokio::spawn(compare_tips(self.world.clone(), self.follower.clone(), peer));
             }
-            NetEvent::Disconnected(peer) => self.follower.gone(peer),
+            NetEvent::Disconnected(peer) => {
+                self.item_budget.forget_rested();
+                self.follower.gone(peer);
+            }
             NetEvent::NetworkLearned(_) => {}
         }
     }
@@ -125,10 +132,17 @@ impl Inbound {
                 }
             }
             Gossip::Item(bytes) => {
+                if !self.item_budget.takes(from, bytes.0.len()) {
+                    return Ok(Verdict::Ignore);
+                }
                 let Some(item) = verify(bytes).await else { return Ok(Verdict::Reject) };
+                if location::is_outdated(world, &item) {
+                    return Ok(Verdict::Ignore);
+                }
                 let mut batch = Batch::new();
-                batch.push(Write::Item(item));
+                batch.push(Write::Item(item.clone()));
                 world.log().commit(batch, Durability::Relaxed)?;
+                unbundle::unpack_item(world, &item).await?;
                 Ok(Verdict::Accept)
             }
             // The network layer keeps the directory itself.
@@ -162,6 +176,10 @@ impl Inbound {
             Request::Attestations { process, from } => {
                 let own = log.next_attestation(&process, from, &[self.world.address()])?;
                 Response::Attestations(own.iter().map(Attestation::to_bytes).collect())
+            }
+            Request::Location(scheduler) => {
+                let newest = location::newest(log, &scheduler)?;
+                Response::Item(newest.map(|item| ItemBytes(item.bytes().to_vec())))
             }
             Request::Hello { .. } => {
                 warn!(%from, "a second Hello on one connection");

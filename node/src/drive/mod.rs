@@ -4,12 +4,16 @@
 pub mod adopt;
 pub mod compute;
 pub mod inbound;
+pub mod indexer;
+mod item_budget;
+pub mod location;
 pub mod lookup;
 pub mod messenger;
 pub mod race;
 pub mod repair;
 pub mod scheduler;
 pub mod submit;
+pub mod unbundle;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -18,6 +18,8 @@ pub(super) enum ApiError {
     BadRequest(String),
     /// What it asks for is not known.
     NotFound(String),
+    /// The bytes that it asks for are not there.
+    Range(String),
     /// It is not there yet and was waited for.
     NotYet(String),
     /// Somebody else that is needed does not answer.
@@ -70,6 +72,7 @@ impl IntoResponse for ApiError {
         let (status, text) = match self {
             ApiError::BadRequest(text) => (StatusCode::BAD_REQUEST, text),
             ApiError::NotFound(text) => (StatusCode::NOT_FOUND, text),
+            ApiError::Range(text) => (StatusCode::RANGE_NOT_SATISFIABLE, text),
             ApiError::NotYet(text) => (StatusCode::GATEWAY_TIMEOUT, text),
             ApiError::Upstream(text) => (StatusCode::BAD_GATEWAY, text),
             ApiError::Internal(text) => (StatusCode::INTERNAL_SERVER_ERROR, text),

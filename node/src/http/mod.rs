@@ -55,7 +55,8 @@ impl Api {
             .nest("/su", su::router())
             .nest("/cu", cu::router())
             .nest("/ao", ao::router())
-            .merge(gateway::own_words());
+            .merge(gateway::own_words())
+            .merge(gateway::router());
         let router = match self.world.roles() {
             [Role::Mu] => router.merge(mu::router()).merge(gateway::data()),
             [Role::Su] => router.merge(su::router()),
