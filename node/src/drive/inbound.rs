@@ -20,8 +20,11 @@ use tokio::sync::{Semaphore, mpsc};
 use tracing::{debug, warn};
 
 use super::assign;
+use super::item_budget::ItemBudget;
+use super::location;
 use super::repair::{Follower, compare_tips};
 use super::scheduler::Scheduler;
+use super::unbundle;
 use super::{Change, World};
 use crate::http::PassedOn;
 use crate::net::{NetEvent, PeerId, Verdict};
@@ -36,12 +39,13 @@ pub struct Inbound {
     follower: Follower,
     scheduler: Option<Scheduler>,
     api: PassedOn,
+    item_budget: Arc<ItemBudget>,
 }
 
 impl Inbound {
     /// With the parts that take things in.
     pub(crate) fn new(world: World, follower: Follower, scheduler: Option<Scheduler>, api: PassedOn) -> Inbound {
-        Inbound { world, follower, scheduler, api }
+        Inbound { world, follower, scheduler, api, item_budget: Arc::default() }
     }
 
     /// Handles events until the network layer ends.
@@ -81,7 +85,10 @@ impl Inbound {
             NetEvent::Connected(peer) => {
                 tokio::spawn(compare_tips(self.world.clone(), self.follower.clone(), peer));
             }
-            NetEvent::Disconnected(peer) => self.follower.gone(peer),
+            NetEvent::Disconnected(peer) => {
+                self.item_budget.forget_rested();
+                self.follower.gone(peer);
+            }
             NetEvent::NetworkLearned(_) => {}
         }
     }
@@ -127,10 +134,17 @@ impl Inbound {
                 }
             }
             Gossip::Item(bytes) => {
+                if !self.item_budget.takes(from, bytes.0.len()) {
+                    return Ok(Verdict::Ignore);
+                }
                 let Ok(item) = world.verified().verify_or_say(bytes).await else { return Ok(Verdict::Reject) };
+                if location::is_outdated(world, &item) {
+                    return Ok(Verdict::Ignore);
+                }
                 let mut batch = Batch::new();
-                batch.push(Write::Item(item));
+                batch.push(Write::Item(item.clone()));
                 world.log().commit(batch, Durability::Relaxed)?;
+                unbundle::unpack_item(world, &item).await?;
                 Ok(Verdict::Accept)
             }
             // The network layer keeps the directory itself.
@@ -166,6 +180,10 @@ impl Inbound {
                 Response::Attestations(own.iter().map(Attestation::to_bytes).collect())
             }
             Request::Call(call) => Response::Answer(self.api.answer(call).await),
+            Request::Location(scheduler) => {
+                let newest = location::newest(log, &scheduler)?;
+                Response::Item(newest.map(|item| ItemBytes(item.bytes().to_vec())))
+            }
             Request::Hello { .. } => {
                 warn!(%from, "a second Hello on one connection");
                 Response::Busy("this connection has said Hello before".into())

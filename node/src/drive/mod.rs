@@ -7,6 +7,9 @@ pub mod compute;
 pub mod cron;
 pub mod dry_run;
 pub mod inbound;
+pub mod indexer;
+mod item_budget;
+pub mod location;
 pub mod lookup;
 pub mod measures;
 pub mod messenger;
@@ -15,6 +18,7 @@ pub mod repair;
 pub mod scheduler;
 pub mod submit;
 pub mod tally;
+pub mod unbundle;
 pub mod verified;
 
 use std::sync::Arc;
