@@ -45,3 +45,11 @@ need_node() {
     fi
     export PATH="$folder/node_modules/node/bin:$PATH"
 }
+
+# A browser without a screen, for the test of aoconnect's browser build.
+need_chromium() {
+    [ -n "${CHROMIUM:-}" ] && return
+    command -v chromium >/dev/null || install_packages "tests with aoconnect in a page" chromium
+    CHROMIUM=$(command -v chromium)
+    export CHROMIUM
+}

@@ -1,9 +1,10 @@
 -- The owner's Lua code: an expression, else statements. What it returns is shown like what it prints.
+-- It is the data of an Eval; consoles of 2023 (npm's aos) send it as a tag, with function = eval.
 local stringify = require(".stringify")
 
 return function(ao)
   return function(msg)
-    local code = tostring(msg.Data)
+    local code = tostring(msg.Action ~= "Eval" and msg.Function == "eval" and msg.Expression or msg.Data)
     local run = load("return " .. code, "aos", "t", _G)
     if not run then
       local cause

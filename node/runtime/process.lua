@@ -102,8 +102,13 @@ local function attach_answers(msg)
   end
 end
 
+-- Whether a message is a line of the owner's, as consoles send it today and as those of 2023 did.
+local function is_eval(msg)
+  return (msg.Action == "Eval" or msg.Function == "eval" and msg.Expression ~= nil) and Owner == msg.From
+end
+
 local function install_handlers(msg)
-  Handlers.add("_eval", function(other) return other.Action == "Eval" and Owner == other.From end, eval(ao))
+  Handlers.add("_eval", is_eval, eval(ao))
   if msg.Tags.Type == "Process" and Owner == msg.From then
     Handlers.once("_boot", function(other) return other.Tags.Type == "Process" and Owner == other.From end, boot(ao))
   end
@@ -135,12 +140,19 @@ local function output()
   return { data = printed(), prompt = Prompt(), print = true }
 end
 
+-- What an Eval came to. Consoles of 2023 look for text and prompt in the data, and add the end of the prompt.
+local function evaluated(msg)
+  local text, prompt = printed(), Prompt()
+  if msg.Action == "Eval" then return { data = text, prompt = prompt, test = Dump(HANDLER_PRINT_LOGS) } end
+  return { data = { output = text, prompt = prompt:gsub("> $", ""), json = "" }, prompt = prompt }
+end
+
 local function failure(msg, cause)
   local text, trace = cause, nil
   if type(cause) == "table" and cause.text then text, trace = cause.text, cause.trace end
   if type(text) ~= "string" then text = dump.inspect(text) end
   local parts = { printed(), "\n\n", colors.red, "error:\n", colors.reset, text }
-  if msg.Action ~= "Eval" and trace then table.insert(parts, trace) end
+  if not is_eval(msg) and trace then table.insert(parts, trace) end
   return { Error = table.concat(parts) }
 end
 
@@ -162,9 +174,7 @@ function process.handle(msg)
   attach_answers(msg)
   local cause = evaluate(msg)
   if cause ~= nil then return failure(msg, cause) end
-  if msg.Action == "Eval" and Owner == msg.From then
-    return ao.result { Output = { data = printed(), prompt = Prompt(), test = Dump(HANDLER_PRINT_LOGS) } }
-  end
+  if is_eval(msg) then return ao.result { Output = evaluated(msg) } end
   return ao.result { Output = output() }
 end
 

@@ -49,7 +49,7 @@ mod tests {
     fn the_id_changes_only_on_purpose() {
         assert_eq!(
             module_id().to_string(),
-            "PyMh2Pxv_Aeb2VSyqG-Z939cB7mJTCdf5F6e0kG-Ba4",
+            "VT75jnSXhgZdF83lH4Y0UQXzmH-8uGn6q26-3L6bKEY",
             "the runtime's sources changed: pin the new id"
         );
         assert!(Module::read(module()).is_ok());

@@ -15,6 +15,8 @@ use crate::wallet::Signer;
 pub const MESSENGER: &str = "Messenger";
 /// Tag with the distance from the user's message that started it.
 pub const PUSH_DEPTH: &str = "Push-Depth";
+/// Tag with a messenger that the process trusts.
+pub const AUTHORITY: &str = "Authority";
 /// Tag with the cron that fires.
 pub const CRON_ID: &str = "Cron-Id";
 /// Tag with the time for which it fires, in milliseconds since 1970.
@@ -56,6 +58,8 @@ pub struct Statement {
     pub depth: u32,
     /// Where a pushed message comes from.
     pub origin: Option<Origin>,
+    /// In slot 0: messengers that the process trusts though its own tags do not say their addresses.
+    pub authorities: Vec<Address>,
     /// The cron's firing that it is, if it is one.
     pub cron: Option<Firing>,
 }
@@ -115,6 +119,9 @@ impl Statement {
         if let Some(origin) = self.origin {
             item.tags.extend(origin.tags());
         }
+        for authority in &self.authorities {
+            item = item.tag(AUTHORITY, authority.to_string());
+        }
         if let Some(firing) = &self.cron {
             item = item.tag(CRON_ID, firing.cron.clone()).tag(CRON_TIME, firing.time_ms.to_string());
             if let Some(height) = firing.block {
@@ -159,6 +166,13 @@ impl Assignment {
                 missed: optional(&item, CRON_MISSED, "a number")?.unwrap_or(0),
             }),
         };
+        let authorities = item.tag_values(AUTHORITY).map(|value| {
+            value.parse().map_err(|_| AssignmentError::Tag {
+                name: AUTHORITY,
+                value: value.to_string(),
+                expected: "an address",
+            })
+        });
         let statement = Statement {
             process: parse(&item, "Process", "a process id")?,
             epoch: parse(&item, "Epoch", "a number")?,
@@ -170,6 +184,7 @@ impl Assignment {
             messenger: optional(&item, MESSENGER, "an address")?,
             depth: optional(&item, PUSH_DEPTH, "a number")?.unwrap_or(0),
             origin: Origin::read(item.tags())?,
+            authorities: authorities.collect::<Result<_, _>>()?,
             cron,
         };
         Ok(Assignment { item, statement })
@@ -218,13 +233,14 @@ mod tests {
                 slot: 6,
                 index: OutboxIndex { kind: OutboxKind::Message, position: 0 },
             }),
+            authorities: vec![Address::from([4; 32]), Address::from([6; 32])],
             cron: None,
         };
         let signed = statement.clone().sign(&Wallet::ed25519_from_seed([1; 32])).unwrap();
         assert_eq!(signed.item.tag("Block-Height"), Some("000001400000"));
         assert_eq!(Assignment::read(signed.item.clone()).unwrap().statement, statement);
         let mut bare = statement;
-        (bare.message, bare.messenger, bare.origin) = (None, None, None);
+        (bare.message, bare.messenger, bare.origin, bare.authorities) = (None, None, None, Vec::new());
         let signed = bare.clone().sign(&Wallet::ed25519_from_seed([1; 32])).unwrap();
         assert_eq!(Assignment::read(signed.item).unwrap().statement, bare);
         for (block, missed) in [(None, 0), (Some(7), 3)] {

@@ -176,6 +176,7 @@ pub fn fire(
             messenger: None,
             depth: 0,
             origin: None,
+            authorities: Vec::new(),
             cron: Some(firing),
         };
         // Signing fails when the machine has no more randomness: the firing is still due next time.

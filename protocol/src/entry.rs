@@ -54,7 +54,15 @@ pub enum EntryError {
 impl Entry {
     /// Reads and verifies what a peer sent.
     pub fn verify(bytes: &EntryBytes) -> Result<Entry, EntryError> {
-        Entry::read(bytes, |bytes| DataItem::decode(bytes)?.verify())
+        Entry::verify_with(bytes, |bytes| DataItem::decode(bytes)?.verify())
+    }
+
+    /// The same with another way to verify an item, such as one that remembers what it verified.
+    pub fn verify_with(
+        bytes: &EntryBytes,
+        item: impl Fn(Vec<u8>) -> Result<VerifiedItem, ItemError>,
+    ) -> Result<Entry, EntryError> {
+        Entry::read(bytes, item)
     }
 
     /// Reads what this node verified before it stored it.

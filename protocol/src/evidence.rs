@@ -125,6 +125,7 @@ mod tests {
             messenger: None,
             depth: 0,
             origin: None,
+            authorities: Vec::new(),
             cron: None,
         };
         statement.sign(signer).unwrap()

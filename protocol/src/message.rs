@@ -1,5 +1,6 @@
 //! A message as a process's `handle` sees it: fields of the log entry in ao's names, nothing from anywhere else.
 
+use crate::assignment::AUTHORITY;
 use crate::entry::Entry;
 use crate::id::encode_base64url;
 use crate::item::VerifiedItem;
@@ -66,6 +67,14 @@ pub struct Env {
 }
 
 impl Unit {
+    /// Describes a process by its first slot: its item, with the messengers that the slot says it trusts.
+    pub fn of_process(first: &Entry) -> Unit {
+        let mut unit = Unit::of(&first.item);
+        let authorities = first.assignment.statement.authorities.iter();
+        unit.tags.extend(authorities.map(|address| Tag { name: AUTHORITY.into(), value: address.to_string() }));
+        unit
+    }
+
     /// Describes an item.
     pub fn of(item: &VerifiedItem) -> Unit {
         Unit { id: item.id().to_string(), owner: item.signer_text(), tags: item.tags().to_vec() }
@@ -140,6 +149,7 @@ mod tests {
             messenger: None,
             depth: 0,
             origin: None,
+            authorities: Vec::new(),
             cron: None,
         };
         let entry = Entry { assignment: statement.sign(&wallet).unwrap(), item: item.clone(), proof: None };

@@ -31,9 +31,9 @@ pub struct Network {
     /// Units whose attestations count.
     #[serde(default)]
     pub compute_units: Vec<Address>,
-    /// What addresses that existing clients hard-code stand for: each names one of the messengers.
+    /// What addresses that existing clients hard-code stand for: each names some of the messengers.
     #[serde(default)]
-    pub aliases: BTreeMap<String, Address>,
+    pub aliases: BTreeMap<String, Vec<Address>>,
 }
 
 /// Why a text is not a network file.

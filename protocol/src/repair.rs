@@ -304,6 +304,7 @@ mod tests {
             messenger: None,
             depth: 0,
             origin: None,
+            authorities: Vec::new(),
             cron: None,
         };
         change(&mut statement);

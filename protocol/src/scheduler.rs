@@ -111,7 +111,7 @@ pub fn assign(
     match plan(log, batch, submission, trust, signer)? {
         Err(refusal) => Ok(Err(refusal)),
         Ok(Plan::Known(entry)) => Ok(Ok(Receipt { entry: *entry, new: false })),
-        Ok(Plan::Next { process, item, proof, origin }) => {
+        Ok(Plan::Next { process, item, proof, origin, authorities }) => {
             let tip = batch.tip(log, &process)?;
             let statement = Statement {
                 process,
@@ -125,6 +125,7 @@ pub fn assign(
                 messenger: Some(submission.messenger),
                 depth: submission.depth,
                 origin,
+                authorities,
                 cron: None,
             };
             let assignment = match statement.sign(signer) {
@@ -140,7 +141,13 @@ pub fn assign(
 
 enum Plan {
     Known(Box<Entry>),
-    Next { process: Id, item: VerifiedItem, proof: Option<VerifiedItem>, origin: Option<Origin> },
+    Next {
+        process: Id,
+        item: VerifiedItem,
+        proof: Option<VerifiedItem>,
+        origin: Option<Origin>,
+        authorities: Vec<Address>,
+    },
 }
 
 fn plan(
@@ -224,7 +231,8 @@ fn plan(
         let units = trust.compute_units(&process).len();
         refuse!(Refusal::Invalid(format!("Compute-Quorum {quorum} exceeds the {units} compute units of this network")));
     }
-    Ok(Ok(Plan::Next { process: target, item: assigned, proof, origin }))
+    let authorities = if kind == "Process" { trust.implied_messengers(&process) } else { Vec::new() };
+    Ok(Ok(Plan::Next { process: target, item: assigned, proof, origin, authorities }))
 }
 
 /// What every scheduled item needs, whatever its type.
@@ -433,6 +441,18 @@ mod tests {
     }
 
     #[test]
+    fn the_first_slot_says_whom_a_process_trusts_that_names_nobody() {
+        let mut setting = Setting::new();
+        let first = |setting: &Setting, id: Id| setting.log.entry(&id, 0).unwrap().unwrap();
+        let silent = first(&setting, setting.source);
+        assert_eq!(silent.assignment.statement.authorities, [messenger().address()]);
+        let unit = crate::message::Unit::of_process(&silent);
+        assert_eq!(unit.tags.last().map(|tag| tag.value.clone()), Some(messenger().address().to_string()));
+        let named = setting.spawn(9, &[("Authority", &messenger().address().to_string())]);
+        assert!(first(&setting, named).assignment.statement.authorities.is_empty());
+    }
+
+    #[test]
     fn nobody_takes_the_place_of_another_processs_spawn() {
         let mut setting = Setting::new();
         let origin =
@@ -461,6 +481,7 @@ mod tests {
             messenger: None,
             depth: 0,
             origin: Some(origin),
+            authorities: Vec::new(),
             cron: None,
         };
         let entry = Entry { assignment: statement.sign(&stranger).unwrap(), item, proof: None };

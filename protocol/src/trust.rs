@@ -8,6 +8,9 @@ use crate::id::Address;
 use crate::network::Network;
 use crate::process::Process;
 
+/// Most messengers that are recorded in the first slot of a process which does not name its own.
+pub const MAX_IMPLIED_MESSENGERS: usize = 16;
+
 /// The network file, and who announced which role.
 #[derive(Clone, Debug)]
 pub struct Trust {
@@ -32,10 +35,25 @@ impl Trust {
         if process.authorities.is_empty() {
             return self.members(&self.network.messengers, Role::Mu);
         }
-        let resolve = |text: &String| self.network.aliases.get(text).copied().or_else(|| text.parse().ok());
-        let mut messengers: Vec<Address> = process.authorities.iter().filter_map(resolve).collect();
-        messengers.dedup();
+        let mut messengers = Vec::new();
+        for text in &process.authorities {
+            match self.network.aliases.get(text) {
+                Some(named) => messengers.extend(named.iter().copied()),
+                None => messengers.extend(text.parse::<Address>().ok()),
+            }
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        messengers.retain(|messenger| seen.insert(*messenger));
         messengers
+    }
+
+    /// The messengers that a process trusts though its own tags do not say their addresses: what its aliases stand
+    /// for, or the network's. They are recorded in its first slot, so that its evaluation depends on the log alone.
+    pub fn implied_messengers(&self, process: &Process) -> Vec<Address> {
+        let mut implied = self.messengers(process);
+        implied.retain(|address| !process.authorities.contains(&address.to_string()));
+        implied.truncate(MAX_IMPLIED_MESSENGERS);
+        implied
     }
 
     /// The compute units whose attestations a process trusts.
@@ -98,7 +116,7 @@ mod tests {
         let mut network = Network::open("test");
         network.open = open;
         network.messengers = vec![address(1), address(2), address(3)];
-        network.aliases.insert("hard-coded".into(), address(2));
+        network.aliases.insert("hard-coded".into(), vec![address(2), address(3)]);
         let announced = (1..=4).map(|n| (address(n), vec![Role::Mu])).collect();
         Trust { network: Arc::new(network), announced }
     }
@@ -106,7 +124,9 @@ mod tests {
     #[test]
     fn own_tags_come_before_the_network_and_aliases_resolve() {
         let listed = format!("hard-coded,{}", address(9));
-        assert_eq!(trust(false).messengers(&process(&listed)), [address(2), address(9)]);
+        assert_eq!(trust(false).messengers(&process(&listed)), [address(2), address(3), address(9)]);
+        assert_eq!(trust(false).implied_messengers(&process(&listed)), [address(2), address(3)]);
+        assert_eq!(trust(false).implied_messengers(&process("")), [address(1), address(2), address(3)]);
         assert_eq!(trust(false).messengers(&process("")), [address(1), address(2), address(3)]);
         assert_eq!(trust(true).messengers(&process("")).len(), 4);
     }

@@ -229,6 +229,9 @@ impl Cluster {
     }
 }
 
+/// The messenger that the aos console names in every process that it spawns in legacy mode.
+const LEGACY_AUTHORITY: &str = "fcoN_xJeisVsPXA-trzVAuIiqO3ydLQxM-L4XbrQKzY";
+
 /// Makes the wallets of all nodes and the network file that names them; what is there is kept.
 fn network_file(plan: &Plan, data: &Path) -> Result<PathBuf> {
     let mut network = Network::open("testnet");
@@ -244,6 +247,7 @@ fn network_file(plan: &Plan, data: &Path) -> Result<PathBuf> {
             _ => {}
         }
     }
+    network.aliases.insert(LEGACY_AUTHORITY.to_string(), network.messengers.clone());
     let path = data.join("network.json");
     std::fs::write(&path, network.to_json()).with_context(|| format!("{} can't be written", path.display()))?;
     Ok(path)

@@ -5,10 +5,14 @@
 
 #[path = "nodes/bad_input.rs"]
 mod bad_input;
+#[path = "nodes/client_queries.rs"]
+mod client_queries;
 #[path = "nodes/crashes.rs"]
 mod crashes;
 #[path = "nodes/cron.rs"]
 mod cron;
+#[path = "nodes/gateway.rs"]
+mod gateway;
 #[path = "nodes/hostile.rs"]
 mod hostile;
 #[path = "nodes/http.rs"]

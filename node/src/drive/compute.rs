@@ -356,16 +356,17 @@ impl Computer {
     /// What the process runs: its module, from here or from peers, and its limits.
     async fn program(&self, id: &Id) -> Result<Program, Stall> {
         let world = &self.0.world;
-        let spawn = world.log().entry(id, 0)?.ok_or_else(|| Stall::Reason("its first slot is missing".into()))?.item;
+        let first = world.log().entry(id, 0)?.ok_or_else(|| Stall::Reason("its first slot is missing".into()))?;
+        let spawn = &first.item;
         let reason = |cause: String| Stall::Reason(cause);
-        let process = Process::read(&spawn).map_err(|cause| reason(cause.to_string()))?;
+        let process = Process::read(spawn).map_err(|cause| reason(cause.to_string()))?;
         let item = match lookup::item(world, &process.module).await? {
             Found::Item(item) => item,
             _ => return Err(Stall::Reason(format!("module {} is not known here or at peers", process.module))),
         };
         // An item never changes: what is wrong with it stays so.
         let module = Module::read(&item).map_err(|cause| Stall::ForGood(cause.to_string()))?;
-        let limits = module.limits(&spawn).map_err(|cause| Stall::ForGood(cause.to_string()))?;
+        let limits = module.limits(spawn).map_err(|cause| Stall::ForGood(cause.to_string()))?;
         if limits.memory_bytes > MAX_PROCESS_MEMORY || limits.instructions > MAX_PROCESS_INSTRUCTIONS {
             let text = format!(
                 "its limits ({} bytes, {} instructions) exceed this node's ({MAX_PROCESS_MEMORY}, \
@@ -375,7 +376,7 @@ impl Computer {
             return Err(Stall::ForGood(text));
         }
         Ok(Program {
-            env: Env { process: Unit::of(&spawn), module: Unit::of(&item) },
+            env: Env { process: Unit::of_process(&first), module: Unit::of(&item) },
             source: module.source,
             limits: Limits { memory_bytes: limits.memory_bytes, instructions: limits.instructions },
         })

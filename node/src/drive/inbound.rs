@@ -9,7 +9,6 @@ use ao_protocol::compute;
 use ao_protocol::entry::Entry;
 use ao_protocol::evidence;
 use ao_protocol::id::Id;
-use ao_protocol::item::{DataItem, VerifiedItem};
 use ao_protocol::log::{Batch, Durability, Log, LogError, Write};
 use ao_protocol::process::Process;
 use ao_protocol::scheduler::{MAX_PUSH_DEPTH, Refusal, Submission};
@@ -21,8 +20,11 @@ use tokio::sync::{Semaphore, mpsc};
 use tracing::{debug, warn};
 
 use super::assign;
+use super::item_budget::ItemBudget;
+use super::location;
 use super::repair::{Follower, compare_tips};
 use super::scheduler::Scheduler;
+use super::unbundle;
 use super::{Change, World};
 use crate::http::PassedOn;
 use crate::net::{NetEvent, PeerId, Verdict};
@@ -37,12 +39,13 @@ pub struct Inbound {
     follower: Follower,
     scheduler: Option<Scheduler>,
     api: PassedOn,
+    item_budget: Arc<ItemBudget>,
 }
 
 impl Inbound {
     /// With the parts that take things in.
     pub(crate) fn new(world: World, follower: Follower, scheduler: Option<Scheduler>, api: PassedOn) -> Inbound {
-        Inbound { world, follower, scheduler, api }
+        Inbound { world, follower, scheduler, api, item_budget: Arc::default() }
     }
 
     /// Handles events until the network layer ends.
@@ -82,7 +85,10 @@ impl Inbound {
             NetEvent::Connected(peer) => {
                 tokio::spawn(compare_tips(self.world.clone(), self.follower.clone(), peer));
             }
-            NetEvent::Disconnected(peer) => self.follower.gone(peer),
+            NetEvent::Disconnected(peer) => {
+                self.item_budget.forget_rested();
+                self.follower.gone(peer);
+            }
             NetEvent::NetworkLearned(_) => {}
         }
     }
@@ -91,7 +97,7 @@ impl Inbound {
         let world = &self.world;
         match gossip {
             Gossip::Message { messenger, item } => {
-                let Some(item) = verify(item).await else { return Ok(Verdict::Reject) };
+                let Ok(item) = world.verified().verify_or_say(item).await else { return Ok(Verdict::Reject) };
                 // A messenger gossips what it accepts before it submits it: should it be gone in between, the scheduler
                 // has it from here.
                 if let Some(scheduler) = &self.scheduler
@@ -128,10 +134,17 @@ impl Inbound {
                 }
             }
             Gossip::Item(bytes) => {
-                let Some(item) = verify(bytes).await else { return Ok(Verdict::Reject) };
+                if !self.item_budget.takes(from, bytes.0.len()) {
+                    return Ok(Verdict::Ignore);
+                }
+                let Ok(item) = world.verified().verify_or_say(bytes).await else { return Ok(Verdict::Reject) };
+                if location::is_outdated(world, &item) {
+                    return Ok(Verdict::Ignore);
+                }
                 let mut batch = Batch::new();
-                batch.push(Write::Item(item));
+                batch.push(Write::Item(item.clone()));
                 world.log().commit(batch, Durability::Relaxed)?;
+                unbundle::unpack_item(world, &item).await?;
                 Ok(Verdict::Accept)
             }
             // The network layer keeps the directory itself.
@@ -167,6 +180,10 @@ impl Inbound {
                 Response::Attestations(own.iter().map(Attestation::to_bytes).collect())
             }
             Request::Call(call) => Response::Answer(self.api.answer(call).await),
+            Request::Location(scheduler) => {
+                let newest = location::newest(log, &scheduler)?;
+                Response::Item(newest.map(|item| ItemBytes(item.bytes().to_vec())))
+            }
             Request::Hello { .. } => {
                 warn!(%from, "a second Hello on one connection");
                 Response::Busy("this connection has said Hello before".into())
@@ -185,7 +202,7 @@ impl Inbound {
         let mut refusals = Vec::new();
         for (place, submission) in submissions.into_iter().enumerate() {
             let depth = submission.depth.min(MAX_PUSH_DEPTH + 1);
-            match verify_or_say(submission.item).await {
+            match self.world.verified().verify_or_say(submission.item).await {
                 Ok(item) => verified.push(Submission { item, messenger: submission.messenger, depth }),
                 Err(cause) => refusals.push((place, Refusal::Invalid(cause))),
             }
@@ -255,20 +272,6 @@ pub fn take_attestations(world: &World, attestations: &[Vec<u8>]) -> Result<Verd
         world.changed(change);
     }
     Ok(verdict)
-}
-
-async fn verify(bytes: ItemBytes) -> Option<VerifiedItem> {
-    verify_or_say(bytes).await.ok()
-}
-
-/// Verifies off the tasks that serve the network: an RSA signature takes a while.
-pub async fn verify_or_say(bytes: ItemBytes) -> Result<VerifiedItem, String> {
-    let verified = tokio::task::spawn_blocking(move || DataItem::decode(bytes.0).and_then(DataItem::verify)).await;
-    match verified {
-        Ok(Ok(item)) => Ok(item),
-        Ok(Err(cause)) => Err(cause.to_string()),
-        Err(_) => Err("the node is stopping".into()),
-    }
 }
 
 /// The roles of a unit as text, for people.

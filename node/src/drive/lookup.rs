@@ -1,7 +1,7 @@
 //! Finding an item by id: here, else by asking the connected peers once.
 
 use ao_protocol::id::Id;
-use ao_protocol::item::{DataItem, VerifiedItem};
+use ao_protocol::item::VerifiedItem;
 use ao_protocol::log::{Batch, Durability, Log, LogError, Write};
 use ao_protocol::process::Process;
 use ao_protocol::wire::{Request, Response};
@@ -48,7 +48,7 @@ pub async fn item(world: &World, id: &Id) -> Result<Found, LogError> {
                 continue;
             }
         };
-        let Ok(item) = DataItem::decode(bytes.0).and_then(DataItem::verify) else { continue };
+        let Ok(item) = world.verified().verify(bytes.0) else { continue };
         if item.id() == *id {
             let mut batch = Batch::new();
             batch.push(Write::Item(item.clone()));

@@ -7,6 +7,9 @@ pub mod compute;
 pub mod cron;
 pub mod dry_run;
 pub mod inbound;
+pub mod indexer;
+mod item_budget;
+pub mod location;
 pub mod lookup;
 pub mod measures;
 pub mod messenger;
@@ -15,6 +18,8 @@ pub mod repair;
 pub mod scheduler;
 pub mod submit;
 pub mod tally;
+pub mod unbundle;
+pub mod verified;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,6 +39,7 @@ use crate::net::{Net, Verdict};
 use crate::store::Store;
 use race::Races;
 use tally::Tally;
+use verified::Verified;
 
 /// How many changes a slow listener may be behind before it must look at everything.
 const CHANGES: usize = 4096;
@@ -118,6 +124,7 @@ struct Parts {
     roles: Vec<Role>,
     follow_shards: u16,
     verdicts: Verdicts,
+    verified: Verified,
     tally: Tally,
     changes: broadcast::Sender<Change>,
     races: Races,
@@ -146,6 +153,7 @@ impl World {
             roles,
             follow_shards,
             verdicts: Verdicts::default(),
+            verified: Verified::default(),
             tally: Tally::default(),
             changes,
             races: Races::default(),
@@ -212,6 +220,11 @@ impl World {
     /// Whether this node follows the shard of a process.
     pub fn follows(&self, process: &Id) -> bool {
         self.0.follow_shards >> wire::shard(process) & 1 == 1
+    }
+
+    /// Verifies items, each once.
+    pub fn verified(&self) -> &Verified {
+        &self.0.verified
     }
 
     /// How gossip was judged so far.

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use ao_protocol::entry::{Entry, EntryError};
 use ao_protocol::id::Id;
-use ao_protocol::item::DataItem;
 use ao_protocol::log::{Batch, Durability, Log, LogError};
 use ao_protocol::process::Process;
 use ao_protocol::repair::{Accepted, Fetch, Repair, WrongEntry, accept};
@@ -132,7 +131,7 @@ fn take_in_batch(groups: Vec<Group>, world: &World, runtime: &Handle) -> Result<
     for group in groups {
         let mut taken = Taken { verdict: Verdict::Accept, new: 0, beyond: None, forked: None };
         for bytes in &group.entries {
-            let entry = match Entry::verify(bytes) {
+            let entry = match Entry::verify_with(bytes, |item| world.verified().verify(item)) {
                 Ok(entry) => entry,
                 Err(EntryError::WithoutItem { process, slot }) => {
                     taken.verdict = judge_bare(world, &process, bytes)?;
@@ -205,7 +204,7 @@ fn take_in_batch(groups: Vec<Group>, world: &World, runtime: &Handle) -> Result<
 fn judge_bare(world: &World, process: &Id, bytes: &EntryBytes) -> Result<Verdict, LogError> {
     let Some(first) = world.log().entry(process, 0)? else { return Ok(Verdict::Ignore) };
     let scheduler = Process::read(&first.item).map(|process| process.scheduler).ok();
-    let signer = DataItem::decode(bytes.assignment.0.clone()).and_then(DataItem::verify).map(|item| item.address());
+    let signer = world.verified().verify(bytes.assignment.0.clone()).map(|item| item.address());
     Ok(if signer.ok() == scheduler { Verdict::Accept } else { Verdict::Reject })
 }
 

@@ -2,7 +2,7 @@
 
 use ao_protocol::announcement::Role;
 use ao_protocol::id::Address;
-use ao_protocol::item::{DataItem, VerifiedItem};
+use ao_protocol::item::VerifiedItem;
 use ao_protocol::scheduler::{Refusal, Submission, read_receipt};
 use ao_protocol::wire::{ItemBytes, Request, Response, SubmissionBytes};
 use thiserror::Error;
@@ -78,7 +78,7 @@ impl Submitter {
         };
         let read = |(submission, receipt): (&Submission, Result<ItemBytes, Refusal>)| match receipt {
             Err(refusal) => Ok(Err(refusal)),
-            Ok(bytes) => verified(bytes, &submission.item, &scheduler).map(Ok),
+            Ok(bytes) => receipt_item(&self.world, bytes, &submission.item, &scheduler).map(Ok),
         };
         submissions
             .iter()
@@ -89,7 +89,12 @@ impl Submitter {
     }
 }
 
-fn verified(bytes: ItemBytes, submitted: &VerifiedItem, scheduler: &Address) -> Result<VerifiedItem, String> {
-    let item = DataItem::decode(bytes.0).and_then(DataItem::verify).map_err(|cause| cause.to_string())?;
+fn receipt_item(
+    world: &World,
+    bytes: ItemBytes,
+    submitted: &VerifiedItem,
+    scheduler: &Address,
+) -> Result<VerifiedItem, String> {
+    let item = world.verified().verify(bytes.0).map_err(|cause| cause.to_string())?;
     read_receipt(item, submitted, scheduler).map(|assignment| assignment.item)
 }

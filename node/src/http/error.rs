@@ -44,6 +44,8 @@ pub(super) enum ApiError {
     TooEarly(String),
     /// Too many ask for the same.
     Crowded(String),
+    /// The bytes that it asks for are not there.
+    Range(String),
     /// It is not there yet and was waited for.
     NotYet(String),
     /// Somebody else that is needed does not answer.
@@ -134,6 +136,7 @@ impl IntoResponse for ApiError {
             ApiError::Unprocessable(text) => (StatusCode::UNPROCESSABLE_ENTITY, text),
             ApiError::TooEarly(text) => (StatusCode::TOO_EARLY, text),
             ApiError::Crowded(text) => (StatusCode::TOO_MANY_REQUESTS, text),
+            ApiError::Range(text) => (StatusCode::RANGE_NOT_SATISFIABLE, text),
             ApiError::NotYet(text) => (StatusCode::GATEWAY_TIMEOUT, text),
             ApiError::Upstream(text) => (StatusCode::BAD_GATEWAY, text),
             ApiError::Internal(text) => (StatusCode::INTERNAL_SERVER_ERROR, text),

@@ -93,7 +93,8 @@ impl Api {
             .nest("/su", su.clone())
             .nest("/cu", cu::router())
             .nest("/ao", ao::router())
-            .merge(own_words::router());
+            .merge(own_words::router())
+            .merge(gateway::router());
         let router = match self.world.roles() {
             [Role::Mu] => router.merge(mu).merge(gateway::data()),
             [Role::Su] => router.merge(su),

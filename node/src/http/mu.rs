@@ -18,7 +18,6 @@ use tracing::{debug, warn};
 
 use super::error::ApiError;
 use super::{Api, ENTRY_WAIT, RESULT_WAIT, query};
-use crate::drive::inbound::verify_or_say;
 use crate::drive::{Change, assign, lookup};
 
 pub(super) fn router() -> Router<Api> {
@@ -78,7 +77,7 @@ impl Api {
     /// Takes a user's item and gets it its slot; gives its id and the assignment.
     pub(super) async fn accept(&self, body: Bytes) -> Result<(Id, VerifiedItem), ApiError> {
         let world = &self.world;
-        let item = verify_or_say(ItemBytes(body.to_vec())).await.map_err(ApiError::BadRequest)?;
+        let item = world.verified().verify_or_say(ItemBytes(body.to_vec())).await.map_err(ApiError::BadRequest)?;
         let id = item.id();
         let process = match item.tag("Type") {
             Some("Process") => Process::read(&item).map_err(|cause| ApiError::BadRequest(cause.to_string()))?,
@@ -152,7 +151,7 @@ async fn unmonitor(State(api): State<Api>, Path(process): Path<String>, body: By
 /// The process, and the item that was signed for it.
 async fn monitored(api: &Api, process: &str, body: Bytes) -> Result<(Process, VerifiedItem), ApiError> {
     let process = query::id("process", process)?;
-    let item = verify_or_say(ItemBytes(body.to_vec())).await.map_err(ApiError::BadRequest)?;
+    let item = api.world.verified().verify_or_say(ItemBytes(body.to_vec())).await.map_err(ApiError::BadRequest)?;
     if item.target() != Some(process) {
         return Err(ApiError::BadRequest(format!("the signed item's target is not process {process}")));
     }

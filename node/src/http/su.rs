@@ -21,7 +21,6 @@ use super::log_page::{self, Wanted};
 use super::mu::Assigning;
 use super::passed_on::FromPeer;
 use super::{Api, ENTRY_WAIT, query};
-use crate::drive::inbound::verify_or_say;
 use crate::drive::{assign, lookup, now_ms};
 
 pub(super) fn router() -> Router<Api> {
@@ -58,7 +57,8 @@ async fn post(
             (assignment, id)
         }
         None => {
-            let item = verify_or_say(ItemBytes(body.to_vec())).await.map_err(ApiError::BadRequest)?;
+            let item =
+                api.world.verified().verify_or_say(ItemBytes(body.to_vec())).await.map_err(ApiError::BadRequest)?;
             let id = item.id();
             let scheduler = match (item.tag("Type"), item.target()) {
                 (Some("Process"), _) => {

@@ -1,17 +1,24 @@
 //! The log on disk, in RocksDB. What RocksDB calls things does not leave this folder.
 
 mod chain;
+mod document;
+mod index;
+mod query;
 mod schema;
+mod search;
+mod upload;
+mod write;
 
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use ao_protocol::attestation::Attestation;
 use ao_protocol::id::{Address, Id};
 use ao_protocol::item::VerifiedItem;
-use ao_protocol::log::{Batch, Computed, Delivery, DeliveryState, Durability, Log, LogError, MAX_PAGE, Tip, Write};
+use ao_protocol::log::{Batch, Computed, Delivery, Durability, Log, LogError, MAX_PAGE, Tip, Write};
 use ao_protocol::origin::DeliveryId;
 use ao_protocol::outcome::OutcomeRecord;
-use ao_protocol::wire::{self, EntryBytes, ItemBytes};
+use ao_protocol::wire::{self, EntryBytes};
 use rocksdb::statistics::{StatsLevel, Ticker};
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction,
@@ -22,6 +29,11 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use schema::{FORMAT_KEY, FORMAT_VERSION, Place, Table};
+
+pub use document::Document;
+pub use query::{Filter, Position, TagCondition};
+pub use search::{Effort, Found, MAX_CANDIDATES, MAX_SEEKS, Search, SearchError};
+pub use upload::Receipt;
 
 /// Memory for cached blocks, in bytes, over all tables.
 const BLOCK_CACHE_BYTES: usize = 64 * 1024 * 1024;
@@ -71,6 +83,8 @@ type Pair = (Bytes, Bytes);
 pub struct Store {
     db: DB,
     options: Options,
+    /// The sequence that the next indexed item gets; whoever indexes holds it until that is written.
+    sequence: Mutex<u64>,
     /// Whether synced commits are synced; false only in the test that shows that this matters.
     sync: bool,
 }
@@ -98,8 +112,10 @@ impl Store {
                 false => StoreError::Unusable { folder, cause },
             }
         })?;
-        let store = Store { db, options, sync: true };
+        let mut store = Store { db, options, sequence: Mutex::new(0), sync: true };
         store.check_format(folder)?;
+        let unusable = |cause: LogError| StoreError::Unusable { folder: folder.into(), cause: cause.to_string() };
+        store.sequence = Mutex::new(store.next_sequence().map_err(unusable)?);
         Ok(store)
     }
 
@@ -177,66 +193,6 @@ impl Store {
         batch.put_cf(self.table(table)?, key, wire::encode(value));
         Ok(())
     }
-
-    fn write(&self, batch: &mut WriteBatch, write: &Write) -> Result<(), LogError> {
-        match write {
-            Write::Entry(entry) => {
-                let (process, slot) = (entry.process(), entry.slot());
-                self.put(batch, Table::Entries, &schema::slot(&process, slot), &entry.to_bytes())?;
-                self.put(batch, Table::SlotsByItem, &schema::item(&process, &entry.item.id()), &slot)?;
-                if let Some(delivery) = entry.delivery() {
-                    let key = schema::delivery(&delivery);
-                    self.put(batch, Table::SlotsByDelivery, &key, &(process, slot))?;
-                }
-                if let Some(firing) = &entry.assignment.statement.cron {
-                    self.put(batch, Table::Fired, &schema::cron(&process, &firing.cron), &firing.at())?;
-                    self.put(batch, Table::Firings, &schema::slot(&process, slot), &())?;
-                    let place = Place::Assignment(process, slot);
-                    return self.put(batch, Table::Items, entry.assignment.id().as_ref(), &place);
-                }
-                let place = Place::Assignment(process, slot);
-                self.put(batch, Table::Items, entry.assignment.id().as_ref(), &place)?;
-                self.put(batch, Table::Items, entry.item.id().as_ref(), &Place::Item(process, slot))
-            }
-            Write::Item(item) => {
-                // An item that has a slot is found there.
-                if self.read::<Place>(Table::Items, item.id().as_ref())?.is_some() {
-                    return Ok(());
-                }
-                let place = Place::Here(ItemBytes(item.bytes().to_vec()));
-                self.put(batch, Table::Items, item.id().as_ref(), &place)
-            }
-            Write::Outcome { process, slot, record } => {
-                let computed = Computed { slot: *slot, chain: record.chain() };
-                self.put(batch, Table::Outcomes, &schema::slot(process, *slot), record)?;
-                self.put(batch, Table::Computed, &schema::process(process), &computed)
-            }
-            Write::Attestation(attestation) => {
-                let claim = attestation.claim();
-                let key = schema::attestation(&claim.process, claim.slot, &attestation.unit());
-                self.put(batch, Table::Attestations, &key, &attestation.to_bytes())
-            }
-            Write::Delivery(delivery) => {
-                if let Some(target) = &delivery.id.target {
-                    let key = schema::waiting(target, &delivery.id);
-                    match delivery.state {
-                        // The id is the value, too: a key can't be read back.
-                        DeliveryState::NoProcess => self.put(batch, Table::Waiting, &key, &delivery.id)?,
-                        DeliveryState::Pending => {}
-                        _ => batch.delete_cf(self.table(Table::Waiting)?, key),
-                    }
-                }
-                self.put(batch, Table::Deliveries, &schema::delivery(&delivery.id), delivery)
-            }
-            Write::Delivered { process, next } => self.put(batch, Table::Delivered, &schema::process(process), next),
-            Write::Evidence { process, entries } => {
-                if self.evidence(process)?.is_some() {
-                    return Ok(());
-                }
-                self.put(batch, Table::Evidence, &schema::process(process), entries)
-            }
-        }
-    }
 }
 
 fn table_options(table: Table, cache: &Cache) -> Options {
@@ -268,7 +224,16 @@ impl Log for Store {
     fn commit(&self, batch: Batch, durability: Durability) -> Result<(), LogError> {
         let mut writes = WriteBatch::default();
         let mut tips = std::collections::BTreeMap::new();
+        let mut indexing = None;
         for write in batch.writes() {
+            if let Write::Item(item) = write {
+                let indexing = match &mut indexing {
+                    Some(indexing) => indexing,
+                    None => indexing.insert(self.indexing(self.newest_height()?)),
+                };
+                self.write_item(&mut writes, indexing, item)?;
+                continue;
+            }
             self.write(&mut writes, write)?;
             if let Write::Entry(entry) = write {
                 tips.insert(entry.process(), Tip::after(entry));

@@ -7,10 +7,12 @@ use ao_protocol::wire::ItemBytes;
 use serde::{Deserialize, Serialize};
 
 /// Version of everything below. A database of another version is not opened.
-pub(super) const FORMAT_VERSION: u32 = 3;
+pub(super) const FORMAT_VERSION: u32 = 4;
 
 /// Key of the format version in the default column family.
 pub(super) const FORMAT_KEY: &[u8] = b"format";
+/// Key of the next sequence of the index in the default column family.
+pub(super) const SEQUENCE_KEY: &[u8] = b"sequence";
 
 /// A column family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,11 +49,21 @@ pub(super) enum Table {
     Blocks,
     /// block id → height
     BlockHeights,
+    /// term, height, sequence → nothing; for the term of everything: item
+    Postings,
+    /// item → height, sequence
+    Positions,
+    /// process → next slot to index
+    Indexed,
+    /// item → the transaction or item that it is bundled in
+    Carriers,
+    /// item → the receipt that its uploader got
+    Receipts,
 }
 
 impl Table {
     /// All tables, to open them.
-    pub(super) const ALL: [Table; 16] = [
+    pub(super) const ALL: [Table; 21] = [
         Table::Entries,
         Table::Tips,
         Table::SlotsByItem,
@@ -68,6 +80,11 @@ impl Table {
         Table::Firings,
         Table::Blocks,
         Table::BlockHeights,
+        Table::Postings,
+        Table::Positions,
+        Table::Indexed,
+        Table::Carriers,
+        Table::Receipts,
     ];
 
     /// The name of the column family.
@@ -89,12 +106,26 @@ impl Table {
             Table::Firings => "firings",
             Table::Blocks => "blocks",
             Table::BlockHeights => "block-heights",
+            Table::Postings => "postings",
+            Table::Positions => "positions",
+            Table::Indexed => "indexed",
+            Table::Carriers => "carriers",
+            Table::Receipts => "receipts",
         }
     }
 
     /// Whether keys are looked up one by one, often in vain, so that a filter pays.
     pub(super) fn is_point_lookup(self) -> bool {
-        matches!(self, Table::SlotsByItem | Table::SlotsByDelivery | Table::Items | Table::Tips)
+        matches!(
+            self,
+            Table::SlotsByItem
+                | Table::SlotsByDelivery
+                | Table::Items
+                | Table::Tips
+                | Table::Positions
+                | Table::Carriers
+                | Table::Receipts
+        )
     }
 }
 
@@ -166,6 +197,17 @@ pub(super) fn waiting(target: &Id, id: &DeliveryId) -> [u8; 110] {
     let mut key = [0; 110];
     key[..32].copy_from_slice(target.as_ref());
     key[32..].copy_from_slice(&delivery(id));
+    key
+}
+
+/// What an indexed item is found by: a hash.
+pub(super) type Term = [u8; 16];
+
+/// term, place in the order of the index: height above sequence
+pub(super) fn posting(term: &Term, place: u128) -> [u8; 32] {
+    let mut key = [0; 32];
+    key[..16].copy_from_slice(term);
+    key[16..].copy_from_slice(&place.to_be_bytes());
     key
 }
 

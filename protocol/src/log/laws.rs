@@ -125,6 +125,7 @@ fn firings_are_found_and_their_last_is_known(log: &dyn Log) {
             messenger: None,
             depth: 0,
             origin: None,
+            authorities: Vec::new(),
             cron: Some(Firing { cron: cron.into(), time_ms, block: None, missed: 0 }),
         };
         entries.push(Entry::of_firing(must(statement.sign(&wallet(1)))));

@@ -169,6 +169,8 @@ pub enum Request {
     },
     /// Answer this call of the HTTP API.
     Call(Call),
+    /// The newest Scheduler-Location of a scheduler, best asked of itself.
+    Location(Address),
 }
 
 /// The answer to a [`Request`] of the same name.
@@ -187,7 +189,7 @@ pub enum Response {
     Tips(Vec<(Id, u64)>),
     /// Answer to `Range`: at most [`MAX_RANGE_ENTRIES`] entries and about [`MAX_RANGE_BYTES`] bytes.
     Range(Vec<EntryBytes>),
-    /// Answer to `Item`.
+    /// Answer to `Item` and `Location`.
     Item(Option<ItemBytes>),
     /// Answer to `Outcomes`: from the first one wanted, as many as are known here and fit.
     Outcomes(Vec<OutcomeRecord>),

@@ -12,7 +12,6 @@ use super::super::dry_run::NotHere;
 use super::super::error::ApiError;
 use super::path::Call;
 use super::reading;
-use crate::drive::inbound::verify_or_say;
 
 /// Who asks when nobody signed, as in the dry-runs of legacy clients.
 const NOBODY: &str = "1234";
@@ -25,7 +24,7 @@ pub(super) async fn run(
     keys: &[String],
     call: Call,
 ) -> Result<Response, ApiError> {
-    let message = message(&process, arguments, &call).await?;
+    let message = message(api, &process, arguments, &call).await?;
     match api.dry_run(&process, message, None, call.passed).await {
         Ok(raw) => {
             let body = raw.to_string();
@@ -37,13 +36,14 @@ pub(super) async fn run(
     }
 }
 
-async fn message(process: &Id, arguments: Vec<(String, String)>, call: &Call) -> Result<Message, ApiError> {
+async fn message(api: &Api, process: &Id, arguments: Vec<(String, String)>, call: &Call) -> Result<Message, ApiError> {
     let mut tags: Vec<Tag> = arguments.into_iter().map(|(name, value)| Tag::new(name, value)).collect();
     let mut message = Message { target: process.to_string(), read_only: true, ..Message::default() };
     message.owner = NOBODY.into();
     message.data = Some(Vec::new());
     if let Some(body) = call.body.as_ref().filter(|body| !body.is_empty()) {
-        let item = verify_or_say(ItemBytes(body.to_vec())).await.map_err(ApiError::BadRequest)?;
+        let verified = api.world.verified().verify_or_say(ItemBytes(body.to_vec())).await;
+        let item = verified.map_err(ApiError::BadRequest)?;
         message.id = Some(item.id().to_string());
         message.owner = item.signer_text();
         message.anchor = item.anchor().map(|anchor| anchor.to_vec());

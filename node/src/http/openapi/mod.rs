@@ -130,6 +130,8 @@ mod tests {
             ("/ao", include_str!("../ao.rs")),
             ("", include_str!("../own_words.rs")),
             ("", include_str!("../gateway/mod.rs")),
+            ("", include_str!("../gateway/data.rs")),
+            ("", include_str!("../gateway/graphql.rs")),
         ];
         let routes: Vec<String> = sources.iter().flat_map(|(prefix, source)| routes(prefix, source)).collect();
         assert!(routes.len() > 10, "{routes:?}");

@@ -1,0 +1,82 @@
+//! What each write of a batch puts where.
+
+use ao_protocol::item::VerifiedItem;
+use ao_protocol::log::{Computed, DeliveryState, Log, LogError, Write};
+use ao_protocol::wire::ItemBytes;
+use rocksdb::WriteBatch;
+
+use super::Store;
+use super::document::Document;
+use super::index::Indexing;
+use super::schema::{self, Place, Table};
+
+impl Store {
+    /// Adds an item without a slot, and its place in the index, to a batch of the database.
+    pub(super) fn write_item(
+        &self,
+        batch: &mut WriteBatch,
+        indexing: &mut Indexing<'_>,
+        item: &VerifiedItem,
+    ) -> Result<(), LogError> {
+        // An item that has a slot is found there.
+        if self.read::<Place>(Table::Items, item.id().as_ref())?.is_none() {
+            let place = Place::Here(ItemBytes(item.bytes().to_vec()));
+            self.put(batch, Table::Items, item.id().as_ref(), &place)?;
+        }
+        indexing.add(batch, &Document::from(item)).map(drop)
+    }
+
+    /// Adds a write that is no item of its own to a batch of the database.
+    pub(super) fn write(&self, batch: &mut WriteBatch, write: &Write) -> Result<(), LogError> {
+        match write {
+            Write::Entry(entry) => {
+                let (process, slot) = (entry.process(), entry.slot());
+                self.put(batch, Table::Entries, &schema::slot(&process, slot), &entry.to_bytes())?;
+                self.put(batch, Table::SlotsByItem, &schema::item(&process, &entry.item.id()), &slot)?;
+                if let Some(delivery) = entry.delivery() {
+                    let key = schema::delivery(&delivery);
+                    self.put(batch, Table::SlotsByDelivery, &key, &(process, slot))?;
+                }
+                let place = Place::Assignment(process, slot);
+                if let Some(firing) = &entry.assignment.statement.cron {
+                    self.put(batch, Table::Fired, &schema::cron(&process, &firing.cron), &firing.at())?;
+                    self.put(batch, Table::Firings, &schema::slot(&process, slot), &())?;
+                    return self.put(batch, Table::Items, entry.assignment.id().as_ref(), &place);
+                }
+                self.put(batch, Table::Items, entry.assignment.id().as_ref(), &place)?;
+                self.put(batch, Table::Items, entry.item.id().as_ref(), &Place::Item(process, slot))
+            }
+            // Its index entries need more: see `write_item`.
+            Write::Item(_) => Ok(()),
+            Write::Outcome { process, slot, record } => {
+                let computed = Computed { slot: *slot, chain: record.chain() };
+                self.put(batch, Table::Outcomes, &schema::slot(process, *slot), record)?;
+                self.put(batch, Table::Computed, &schema::process(process), &computed)
+            }
+            Write::Attestation(attestation) => {
+                let claim = attestation.claim();
+                let key = schema::attestation(&claim.process, claim.slot, &attestation.unit());
+                self.put(batch, Table::Attestations, &key, &attestation.to_bytes())
+            }
+            Write::Delivery(delivery) => {
+                if let Some(target) = &delivery.id.target {
+                    let key = schema::waiting(target, &delivery.id);
+                    match delivery.state {
+                        // The id is the value, too: a key can't be read back.
+                        DeliveryState::NoProcess => self.put(batch, Table::Waiting, &key, &delivery.id)?,
+                        DeliveryState::Pending => {}
+                        _ => batch.delete_cf(self.table(Table::Waiting)?, key),
+                    }
+                }
+                self.put(batch, Table::Deliveries, &schema::delivery(&delivery.id), delivery)
+            }
+            Write::Delivered { process, next } => self.put(batch, Table::Delivered, &schema::process(process), next),
+            Write::Evidence { process, entries } => {
+                if self.evidence(process)?.is_some() {
+                    return Ok(());
+                }
+                self.put(batch, Table::Evidence, &schema::process(process), entries)
+            }
+        }
+    }
+}
