@@ -8,7 +8,7 @@ use ao_protocol::wire::{Request, Response};
 use futures::StreamExt;
 use thiserror::Error;
 
-use super::World;
+use super::{World, unbundle};
 use crate::net::PeerId;
 
 /// How many peers are asked for one item at a time.
@@ -53,6 +53,7 @@ pub async fn item(world: &World, id: &Id) -> Result<Found, LogError> {
             let mut batch = Batch::new();
             batch.push(Write::Item(item.clone()));
             world.log().commit(batch, Durability::Relaxed)?;
+            unbundle::unpack_item(world, &item).await?;
             return Ok(Found::Item(item));
         }
     }

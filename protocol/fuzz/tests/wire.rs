@@ -58,6 +58,7 @@ fn messages() {
         wire::encode(&Gossip::Evidence(entry(), entry())),
         wire::encode(&Request::Submit(vec![submission])),
         wire::encode(&Request::Outcomes { process: Id::from([2; 32]), from: 1, to: 9 }),
+        wire::encode(&Request::Location(unit().address())),
         wire::encode(&Response::Receipts(vec![Ok(item)])),
         wire::encode(&Response::Tips(vec![(Id::from([2; 32]), 8)])),
     ];

@@ -171,7 +171,7 @@ async fn wait_for_location(node: &TestNode, scheduler: &str, url: &str) -> Strin
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_queries_of_clients_are_answered_as_they_are_written() {
-    let node = TestNode::start("mu,su,cu", None);
+    let mut node = TestNode::start("mu,su,cu", None);
     let user = User::default();
     let module = user.sign(
         ItemBuilder::new()
@@ -253,11 +253,26 @@ async fn the_queries_of_clients_are_answered_as_they_are_written() {
     assert_eq!(nodes(&ask(&node, queries::PROCESSES, both).await).len(), 2);
     let query = "query ($r: [String!]) { transactions(recipients: $r, tags: {name: \"Type\", values: [\"Message\"]}) \
                  { edges { node { id } } } }";
+    let received = json!({ "r": [id] });
     wait_for_async("the message is found by its recipient", async || {
-        let found = ask(&node, query, json!({ "r": [id] })).await;
+        let found = ask(&node, query, received.clone()).await;
         (ids(&found) == [message.id().to_string()]).then_some(())
     })
     .await;
+
+    // After a crash the index goes on where it was, and who joins late has it all, too.
+    node.restart();
+    let more = user.eval(&id, "2");
+    assert_eq!(node.post("/mu", more.bytes().to_vec()).await.unwrap().0, 202);
+    let late = TestNode::start("none", Some(&node.multiaddr));
+    for node in [&node, &late] {
+        wait_for_async("each is found once, in order", async || {
+            let found = ask(node, query, received.clone()).await;
+            (ids(&found) == [more.id().to_string(), message.id().to_string()]).then_some(())
+        })
+        .await;
+        assert_eq!(ids(&ask(node, queries::LIST, json!({ "owners": [owner] })).await), [id.as_str()]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

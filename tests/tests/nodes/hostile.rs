@@ -257,3 +257,34 @@ async fn gossip_changes_nothing() {
     let outcome = log.outcome(&victim.process, slot).unwrap().unwrap();
     assert!(outcome.outcome.output.contains("nil"), "{:?}", outcome.outcome);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn items_without_a_slot_are_taken_within_a_budget() {
+    let victim = Victim::start().await;
+    let hostile = Hostile::connect(&victim).await;
+    let verdicts = victim.node.world().verdicts();
+
+    // Where the victim's scheduler was once, which must not come back as the newest.
+    let old = ItemBuilder::new().tag("Data-Protocol", "ao").tag("Type", "Scheduler-Location");
+    let old = old.tag("Url", "http://127.0.0.1:1").sign(&**victim.node.world().wallet()).unwrap();
+    hostile.gossip(&victim, Gossip::Item(bytes(&old))).await;
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let upload = client.post(format!("{}/tx", victim.node.http_url())).body(old.bytes().to_vec());
+    assert_eq!(upload.send().await.unwrap().status(), 400);
+    assert_eq!(victim.node.world().log().item(&old.id()).unwrap(), None);
+
+    let (_, ignored, _) = verdicts.counts();
+    let mut number = 0u32;
+    wait_for_async("too much is ignored", async || {
+        for _ in 0..16 {
+            number += 1;
+            let item = ItemBuilder::new().tag("Number", number.to_string()).data(vec![0; 20_000]);
+            let item = Gossip::Item(bytes(&item.sign(&*hostile.wallet).unwrap()));
+            hostile.net.publish(0, &item).await.ok();
+        }
+        (verdicts.counts().1 > ignored).then_some(())
+    })
+    .await;
+    // 16 MiB are 830 of them.
+    assert!(verdicts.counts().0 >= 800, "{:?}", verdicts.counts());
+}
