@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
 
+use crate::arweave::{self, DevChain};
 use crate::drive::compute::Computer;
 use crate::drive::inbound::{Inbound, roles_text};
 use crate::drive::repair::Follower;
@@ -54,6 +55,8 @@ pub struct Config {
     pub network: Option<Network>,
     /// Bit mask of the shards that are followed.
     pub follow_shards: u16,
+    /// Whether this node plays Arweave for the network.
+    pub dev_chain: bool,
     /// Whether peers are found by mDNS.
     pub mdns: bool,
     /// The program that is run as worker; none: this executable. For nodes within another program.
@@ -92,7 +95,7 @@ impl Node {
             wallet: wallet.clone(),
             roles: config.roles.clone(),
             http_url: Some(http_url.clone()),
-            dev_chain: false,
+            dev_chain: config.dev_chain,
             follow_shards: config.follow_shards,
             mdns: config.mdns,
             metrics: NetMetrics::new(&mut metrics),
@@ -104,7 +107,7 @@ impl Node {
         };
         let world = World::new(log, net, network, wallet, config.roles.clone(), config.follow_shards);
         keep_runtime(&world)?;
-        let api = play_roles(&world, events, config.worker_program, metrics)?;
+        let api = play_roles(&world, events, config.worker_program, config.dev_chain, metrics)?;
         let (stop, mut stopping) = watch::channel(false);
         let stopped = async move { drop(stopping.wait_for(|stop| *stop).await) };
         let served = tokio::spawn(api.serve(listener, config.clients, stopped));
@@ -154,6 +157,7 @@ fn play_roles(
     world: &World,
     events: mpsc::Receiver<NetEvent>,
     worker_program: Option<PathBuf>,
+    dev_chain: bool,
     mut metrics: Registering,
 ) -> Result<Api> {
     let scheduler = match world.plays(Role::Su) {
@@ -173,8 +177,19 @@ fn play_roles(
         }
         false => None,
     };
+    let chain = match dev_chain {
+        true => {
+            let chain = DevChain::open(world.clone())?;
+            tokio::spawn(chain.clone().run());
+            Some(chain)
+        }
+        false => {
+            tokio::spawn(arweave::follow(world.clone()));
+            None
+        }
+    };
     measures::watch(&mut metrics, world, scheduler.as_ref(), computer.as_ref());
-    let api = Api::new(world.clone(), submitter.clone(), computer.clone(), metrics.finish());
+    let api = Api::new(world.clone(), submitter.clone(), computer.clone(), metrics.finish(), chain);
     let follower = Follower::start(world.clone())?;
     tokio::spawn(Inbound::new(world.clone(), follower, scheduler, api.passed_on()).run(events));
     tokio::spawn(adopt::run(world.clone(), computer));

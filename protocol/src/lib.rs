@@ -25,6 +25,7 @@ pub mod process;
 pub mod repair;
 pub mod scheduler;
 pub mod tag;
+pub mod transaction;
 pub mod trust;
 pub mod wallet;
 pub mod wire;

@@ -31,6 +31,9 @@ pub struct Network {
     /// Units whose attestations count.
     #[serde(default)]
     pub compute_units: Vec<Address>,
+    /// The unit that plays Arweave for the network, if one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dev_chain: Option<Address>,
     /// What addresses that existing clients hard-code stand for: each names some of the messengers.
     #[serde(default)]
     pub aliases: BTreeMap<String, Vec<Address>>,
@@ -59,6 +62,7 @@ impl Network {
             schedulers: Vec::new(),
             messengers: Vec::new(),
             compute_units: Vec::new(),
+            dev_chain: None,
             aliases: BTreeMap::new(),
         }
     }

@@ -244,7 +244,7 @@ fn network_file(plan: &Plan, data: &Path) -> Result<PathBuf> {
             "mu" => network.messengers.push(address),
             "su" => network.schedulers.push(address),
             "cu" => network.compute_units.push(address),
-            _ => {}
+            _ => network.dev_chain = Some(address),
         }
     }
     network.aliases.insert(LEGACY_AUTHORITY.to_string(), network.messengers.clone());

@@ -74,6 +74,9 @@ impl Node {
         ]
         .map(str::to_string)
         .to_vec();
+        if start.role == "none" {
+            arguments.push("--dev-chain".to_string());
+        }
         if let Some(join) = start.join {
             arguments.extend(["--join".to_string(), join.to_string()]);
         }

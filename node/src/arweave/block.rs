@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use ao_protocol::id::{Id, decode_base64url, encode_base64url};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha384};
 
 /// A block's `indep_hash`: 48 bytes, 64 characters of base64url.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,6 +68,19 @@ pub struct Block {
 }
 
 impl Block {
+    /// The block after this one. Its id is the sha-384 of what is in it.
+    pub fn next(&self, now_s: u64, transactions: Vec<Id>) -> Block {
+        let (height, timestamp_s) = (self.height + 1, now_s.max(self.timestamp_s));
+        let mut hasher = Sha384::new_with_prefix(b"ao-node dev chain block");
+        hasher.update(self.id.0);
+        hasher.update(height.to_be_bytes());
+        hasher.update(timestamp_s.to_be_bytes());
+        for id in &transactions {
+            hasher.update(id);
+        }
+        Block { height, id: BlockId(hasher.finalize().into()), previous: self.id, timestamp_s, transactions }
+    }
+
     /// What stands for the newest block where no chain is known: height 0 at the beginning of time.
     pub fn none() -> Block {
         let id = BlockId([0; 48]);

@@ -1,5 +1,9 @@
 //! Arweave as the node sees it: blocks that date what is scheduled, and the dev chain that plays it on local networks.
 
 mod block;
+mod dev_chain;
+mod follow;
 
 pub use block::{Block, BlockId, NoBlockId};
+pub use dev_chain::{ChunkRefusal, DevChain, MAX_DATA_BYTES, PostRefusal, price};
+pub use follow::run as follow;

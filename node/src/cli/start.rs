@@ -58,6 +58,9 @@ pub(super) struct Start {
     /// Follow only these shards of the network (0 to 15, joined by commas). Without it: all
     #[arg(long, value_name = "SHARDS", value_delimiter = ',', value_parser = clap::value_parser!(u8).range(0..16))]
     follow: Vec<u8>,
+    /// Play Arweave for the network: blocks, transactions and their data, for development
+    #[arg(long)]
+    dev_chain: bool,
     /// Find peers on the local network by mDNS
     #[arg(long)]
     mdns: bool,
@@ -99,6 +102,7 @@ impl Start {
             wallet: self.wallet,
             network,
             follow_shards,
+            dev_chain: self.dev_chain,
             mdns: self.mdns,
             worker_program: None,
         };

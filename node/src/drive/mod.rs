@@ -35,7 +35,7 @@ use ao_protocol::wire;
 use tokio::sync::{broadcast, watch};
 
 use crate::arweave::Block;
-use crate::net::{Net, Verdict};
+use crate::net::{Net, Unit, Verdict};
 use crate::store::Store;
 use race::Races;
 use tally::Tally;
@@ -170,6 +170,18 @@ impl World {
     /// Hears of new blocks from now on.
     pub fn blocks(&self) -> watch::Receiver<Arc<Block>> {
         self.0.newest_block.subscribe()
+    }
+
+    /// The unit that plays the network's chain: the one that the network file names, in an open network any that
+    /// announced it.
+    pub fn chain_unit(&self) -> Option<Unit> {
+        let directory = self.net().directory();
+        match self.network().dev_chain {
+            Some(address) => directory.unit(&address),
+            None if self.network().open => directory.units().into_iter().find(|unit| unit.dev_chain),
+            None => None,
+        }
+        .filter(|unit| unit.address != self.address())
     }
 
     /// Says that there is a new block, which the log keeps already.

@@ -93,7 +93,7 @@ pub(super) fn may_be_item(headers: &HeaderMap) -> Result<(), ApiError> {
 }
 
 /// The content type without its parameters, in small letters.
-fn content_type(headers: &HeaderMap) -> Option<String> {
+pub(super) fn content_type(headers: &HeaderMap) -> Option<String> {
     let text = headers.get(CONTENT_TYPE)?.to_str().ok()?;
     Some(text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
 }

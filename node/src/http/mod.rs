@@ -47,6 +47,7 @@ pub(crate) use server::listen;
 
 pub(crate) use passed_on::PassedOn;
 
+use crate::arweave::DevChain;
 use crate::drive::World;
 use crate::drive::compute::Computer;
 use crate::drive::submit::Submitter;
@@ -71,16 +72,25 @@ pub(crate) struct Api {
     pub(super) submitter: Submitter,
     pub(super) computer: Option<Computer>,
     pub(super) metrics: Metrics,
+    /// The chain that this node plays, if it does.
+    pub(super) chain: Option<DevChain>,
 }
 
 impl Api {
-    pub(crate) fn new(world: World, submitter: Submitter, computer: Option<Computer>, metrics: Metrics) -> Api {
-        Api { world, submitter, computer, metrics }
+    pub(crate) fn new(
+        world: World,
+        submitter: Submitter,
+        computer: Option<Computer>,
+        metrics: Metrics,
+        chain: Option<DevChain>,
+    ) -> Api {
+        Api { world, submitter, computer, metrics, chain }
     }
 
     /// What peers may call.
     pub(crate) fn passed_on(&self) -> PassedOn {
-        let router = Router::new().nest("/su", su::router()).nest("/cu", cu::router()).with_state(self.clone());
+        let router = Router::new().nest("/su", su::router()).nest("/cu", cu::router());
+        let router = router.merge(gateway::for_peers(self)).with_state(self.clone());
         PassedOn::new(router.layer(from_fn_with_state(self.clone(), hyperbeam::or_else)))
     }
 
@@ -94,7 +104,7 @@ impl Api {
             .nest("/cu", cu::router())
             .nest("/ao", ao::router())
             .merge(own_words::router())
-            .merge(gateway::router());
+            .merge(gateway::router(&self));
         let router = match self.world.roles() {
             [Role::Mu] => router.merge(mu).merge(gateway::data()),
             [Role::Su] => router.merge(su),

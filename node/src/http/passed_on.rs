@@ -24,8 +24,10 @@ use crate::drive::lookup;
 const MAX_TRIED: usize = 3;
 /// Largest body of an answer: it must fit a response to a peer.
 const MAX_ANSWER_BYTES: usize = MAX_RESPONSE_BYTES - 1024;
-/// What may be passed on by POST; everything else is a GET.
-const POSTED: &str = "/cu/dry-run";
+/// What may be passed on by POST, beside what HyperBEAM's paths read; everything else is a GET.
+const POSTED: [&str; 3] = ["/cu/dry-run", "/tx", "/chunk"];
+/// What may be passed on by GET.
+const READ: [&str; 9] = ["/cu/", "/su/", "/block/", "/price/", "/tx_anchor", "/tx/", "/chunk/", "/wallet/", "/info"];
 
 /// The part of this node's API that peers may call.
 #[derive(Clone)]
@@ -58,15 +60,19 @@ impl PassedOn {
         };
         let path = call.path.split('?').next().unwrap_or_default();
         let allowed = match call.body {
-            None => path.starts_with("/cu/") || path.starts_with("/su/") || hyperbeam::is_reading(path),
-            Some(_) => path == POSTED || hyperbeam::is_reading(path),
+            None => READ.iter().any(|allowed| path.starts_with(allowed)) || hyperbeam::is_reading(path),
+            Some(_) => POSTED.contains(&path) || hyperbeam::is_reading(path),
         };
         if !allowed {
             return error(StatusCode::FORBIDDEN, "this call may not be passed on");
         }
         let method = if call.body.is_some() { Method::POST } else { Method::GET };
         let body = Body::from(call.body.unwrap_or_default());
-        let request = Request::builder().method(method).uri(call.path).extension(FromPeer(true)).body(body);
+        let mut request = Request::builder().method(method).uri(&call.path).extension(FromPeer(true));
+        if POSTED.contains(&path) {
+            request = request.header(CONTENT_TYPE, JSON.clone());
+        }
+        let request = request.body(body);
         let Ok(request) = request else { return error(StatusCode::BAD_REQUEST, "the path is no path") };
         let Ok(response) = self.0.clone().oneshot(request).await;
         let status = response.status().as_u16();
@@ -106,6 +112,24 @@ impl Api {
             }
         }
         Err(ApiError::Upstream(last))
+    }
+}
+
+impl Api {
+    /// Passes a call on to the unit that plays the network's chain.
+    pub(super) async fn pass_to_chain(&self, call: Call) -> Result<Response, ApiError> {
+        let world = &self.world;
+        let unit = world.chain_unit().ok_or_else(|| {
+            ApiError::Upstream("no unit of this network plays a chain: start a node with --dev-chain".into())
+        })?;
+        match world.net().request(&unit.peer, &PeerRequest::Call(call)).await {
+            Ok(PeerResponse::Answer(answer)) => Ok(response(answer)),
+            Ok(PeerResponse::Busy(cause)) => Err(ApiError::Upstream(cause)),
+            Ok(_) => Err(ApiError::Upstream(format!("unit {} gave another answer than was asked for", unit.address))),
+            Err(cause) => {
+                Err(ApiError::Upstream(format!("the chain's unit {} can't be reached: {cause}", unit.address)))
+            }
+        }
     }
 }
 

@@ -27,9 +27,14 @@ impl Store {
     /// Keeps a block, in the place of any other of its height.
     pub fn keep_block(&self, block: &Block) -> Result<(), LogError> {
         let mut batch = WriteBatch::default();
-        self.put(&mut batch, Table::Blocks, &block.height.to_be_bytes(), block)?;
-        self.put(&mut batch, Table::BlockHeights, &block.id.0, &block.height)?;
+        self.put_block(&mut batch, block)?;
         self.db.write(batch).map_err(database)
+    }
+
+    /// Adds a block to a batch.
+    pub(super) fn put_block(&self, batch: &mut WriteBatch, block: &Block) -> Result<(), LogError> {
+        self.put(batch, Table::Blocks, &block.height.to_be_bytes(), block)?;
+        self.put(batch, Table::BlockHeights, &block.id.0, &block.height)
     }
 }
 

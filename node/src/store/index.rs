@@ -128,7 +128,10 @@ impl Store {
 
     /// What is known of an id.
     pub(super) fn describe(&self, id: &Id) -> Result<Option<Document>, LogError> {
-        let Some(item) = self.item(id)? else { return Ok(None) };
+        let Some(item) = self.item(id)? else {
+            let mined = self.transaction(id)?.filter(|posted| posted.height.is_some());
+            return Ok(mined.map(|posted| Document::from(&posted.transaction)));
+        };
         Ok(Some(Document { bundled_in: self.bundled_in(id)?, ..Document::from(&item) }))
     }
 }

@@ -6,6 +6,8 @@ use ao_protocol::origin::{DeliveryId, OutboxKind};
 use ao_protocol::wire::ItemBytes;
 use serde::{Deserialize, Serialize};
 
+use super::transactions::DataRoot;
+
 /// Version of everything below. A database of another version is not opened.
 pub(super) const FORMAT_VERSION: u32 = 4;
 
@@ -49,6 +51,20 @@ pub(super) enum Table {
     Blocks,
     /// block id → height
     BlockHeights,
+    /// transaction → what was signed, and where it is
+    Transactions,
+    /// number in the order of arrival → transaction that is not mined
+    Pending,
+    /// address → what it owns
+    Accounts,
+    /// data root, size, transaction → nothing
+    Roots,
+    /// data root, size, end → piece of data
+    Chunks,
+    /// end in the data of all transactions → transaction
+    Weave,
+    /// transaction that is a bundle → nothing
+    ToUnpack,
     /// term, height, sequence → nothing; for the term of everything: item
     Postings,
     /// item → height, sequence
@@ -63,7 +79,7 @@ pub(super) enum Table {
 
 impl Table {
     /// All tables, to open them.
-    pub(super) const ALL: [Table; 21] = [
+    pub(super) const ALL: [Table; 28] = [
         Table::Entries,
         Table::Tips,
         Table::SlotsByItem,
@@ -80,6 +96,13 @@ impl Table {
         Table::Firings,
         Table::Blocks,
         Table::BlockHeights,
+        Table::Transactions,
+        Table::Pending,
+        Table::Accounts,
+        Table::Roots,
+        Table::Chunks,
+        Table::Weave,
+        Table::ToUnpack,
         Table::Postings,
         Table::Positions,
         Table::Indexed,
@@ -106,6 +129,13 @@ impl Table {
             Table::Firings => "firings",
             Table::Blocks => "blocks",
             Table::BlockHeights => "block-heights",
+            Table::Transactions => "transactions",
+            Table::Pending => "pending",
+            Table::Accounts => "accounts",
+            Table::Roots => "roots",
+            Table::Chunks => "chunks",
+            Table::Weave => "weave",
+            Table::ToUnpack => "to-unpack",
             Table::Postings => "postings",
             Table::Positions => "positions",
             Table::Indexed => "indexed",
@@ -150,6 +180,30 @@ pub(super) fn slot(process: &Id, slot: u64) -> [u8; 40] {
     let mut key = [0; 40];
     key[..32].copy_from_slice(process.as_ref());
     key[32..].copy_from_slice(&slot.to_be_bytes());
+    key
+}
+
+/// data root, size
+pub(super) fn data_root(root: &DataRoot) -> [u8; 40] {
+    let mut key = [0; 40];
+    key[..32].copy_from_slice(root.root.as_ref());
+    key[32..].copy_from_slice(&root.size.to_be_bytes());
+    key
+}
+
+/// data root, size, end
+pub(super) fn chunk(root: &DataRoot, end: u64) -> [u8; 48] {
+    let mut key = [0; 48];
+    key[..40].copy_from_slice(&data_root(root));
+    key[40..].copy_from_slice(&end.to_be_bytes());
+    key
+}
+
+/// data root, size, transaction
+pub(super) fn data_holder(root: &DataRoot, transaction: &Id) -> [u8; 72] {
+    let mut key = [0; 72];
+    key[..40].copy_from_slice(&data_root(root));
+    key[40..].copy_from_slice(transaction.as_ref());
     key
 }
 

@@ -20,6 +20,7 @@ pub(crate) fn config(roles: &[Role], join: Option<String>, folder: &TempDir) -> 
         wallet: None,
         network: None,
         follow_shards: u16::MAX,
+        dev_chain: false,
         mdns: false,
         worker_program: Some(program()),
     }

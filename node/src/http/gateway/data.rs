@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
+use super::chain;
 use crate::drive::lookup::{self, Found};
 use crate::http::Api;
 use crate::http::error::ApiError;
@@ -34,6 +35,10 @@ pub(super) fn raw() -> Router<Api> {
 
 async fn by_id(State(api): State<Api>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, ApiError> {
     let id: Id = id.parse().map_err(|_| ApiError::NotFound(format!("no path /{id}")))?;
+    if let Some((kind, data)) = chain::data_of(&api, &id).await? {
+        let kind = kind.and_then(|kind| HeaderValue::from_str(&kind).ok());
+        return Ok(respond(&id, kind.unwrap_or(DEFAULT_TYPE), Bytes::from(data), &headers));
+    }
     match lookup::item(&api.world, &id).await? {
         Found::Item(item) => {
             let kind = item.tag("Content-Type").and_then(|kind| HeaderValue::from_str(kind).ok());

@@ -1,5 +1,6 @@
 //! What a gateway serves: items by what they say (GraphQL), data by id, and uploads.
 
+mod chain;
 mod data;
 mod graphql;
 pub(super) mod upload;
@@ -15,8 +16,14 @@ pub(super) fn root() -> Router<Api> {
 }
 
 /// What every node serves beside its role.
-pub(super) fn router() -> Router<Api> {
-    Router::new().merge(graphql::router()).merge(data::raw()).merge(upload::router())
+pub(super) fn router(api: &Api) -> Router<Api> {
+    let chain = Router::new().merge(chain::blocks()).merge(chain::chain(api));
+    chain.merge(graphql::router()).merge(data::raw()).merge(upload::router())
+}
+
+/// The part of it that peers may call.
+pub(super) fn for_peers(api: &Api) -> Router<Api> {
+    Router::new().merge(chain::blocks()).merge(chain::chain(api))
 }
 
 /// Data by id at the root: where a role's API has no other use for ids.

@@ -24,7 +24,7 @@ const DEADLINE_BLOCKS: u64 = 200;
 
 /// The paths that bundlers' clients use; the last segment names a currency, and nothing is charged here.
 pub(super) fn router() -> Router<Api> {
-    let paths = ["/tx", "/tx/{id}", "/v1/tx", "/v1/tx/{id}"];
+    let paths = ["/tx/{id}", "/v1/tx", "/v1/tx/{id}"];
     paths.into_iter().fold(Router::new(), |router, path| router.route(path, post(upload)))
 }
 

@@ -130,6 +130,7 @@ mod tests {
             ("/ao", include_str!("../ao.rs")),
             ("", include_str!("../own_words.rs")),
             ("", include_str!("../gateway/mod.rs")),
+            ("", include_str!("../gateway/chain.rs")),
             ("", include_str!("../gateway/data.rs")),
             ("", include_str!("../gateway/graphql.rs")),
         ];

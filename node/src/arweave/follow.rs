@@ -1,0 +1,98 @@
+//! Following the network's chain: a node without a chain of its own learns the newest blocks from the unit that has
+//! one, so that schedulers date slots by its height.
+
+use std::time::Duration;
+
+use ao_protocol::id::Id;
+use ao_protocol::log::LogError;
+use ao_protocol::wire::{Answer, Call, Request, Response};
+use serde::Deserialize;
+
+use super::{Block, BlockId};
+use crate::drive::World;
+use crate::net::Unit;
+
+/// How often the newest block is asked for.
+const ASKED_EVERY: Duration = Duration::from_secs(1);
+/// Most blocks that are fetched after a pause; older ones stay unknown here.
+const MAX_FOLLOWED_BLOCKS: u64 = 200;
+
+/// A block as the HTTP API gives it.
+#[derive(Debug, Deserialize)]
+struct BlockJson {
+    height: u64,
+    indep_hash: String,
+    previous_block: String,
+    timestamp: u64,
+    #[serde(default)]
+    txs: Vec<Id>,
+}
+
+/// Follows until the log fails.
+pub async fn run(world: World) {
+    if let Err(cause) = follow(&world).await {
+        world.fail(&cause);
+    }
+}
+
+async fn follow(world: &World) -> Result<(), LogError> {
+    if let Some(newest) = world.log().newest_block()? {
+        world.mined(newest);
+    }
+    let mut clock = tokio::time::interval(ASKED_EVERY);
+    loop {
+        clock.tick().await;
+        let Some(unit) = world.chain_unit() else { continue };
+        let Some(newest) = ask(world, &unit, "/block/current").await else { continue };
+        let known = world.newest_block();
+        if newest.id == known.id {
+            continue;
+        }
+        let missing = known.height + 1..newest.height;
+        let first = missing.start.max(newest.height.saturating_sub(MAX_FOLLOWED_BLOCKS));
+        for height in first..missing.end {
+            match ask(world, &unit, &format!("/block/height/{height}")).await {
+                Some(block) if block.height == height => world.log().keep_block(&block)?,
+                _ => break,
+            }
+        }
+        world.log().keep_block(&newest)?;
+        world.mined(newest);
+    }
+}
+
+/// A block from the unit that has the chain; none when it does not answer with one.
+async fn ask(world: &World, unit: &Unit, path: &str) -> Option<Block> {
+    let call = Call { path: path.to_string(), body: None };
+    match world.net().request(&unit.peer, &Request::Call(call)).await {
+        Ok(Response::Answer(Answer { status: 200, body, .. })) => read(&body),
+        _ => None,
+    }
+}
+
+fn read(body: &[u8]) -> Option<Block> {
+    let json: BlockJson = serde_json::from_slice(body).ok()?;
+    let id = |text: &str| text.parse::<BlockId>().ok();
+    Some(Block {
+        height: json.height,
+        id: id(&json.indep_hash)?,
+        previous: id(&json.previous_block)?,
+        timestamp_s: json.timestamp,
+        transactions: json.txs,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_block_is_not_taken() {
+        let id = BlockId([5; 48]);
+        let text = format!(r#"{{"height":7,"indep_hash":"{id}","previous_block":"{id}","timestamp":9,"txs":[]}}"#);
+        assert_eq!(read(text.as_bytes()).unwrap().height, 7);
+        for wrong in [text.replace("7,", "-7,"), text.replace(&id.to_string(), "x"), String::new()] {
+            assert_eq!(read(wrong.as_bytes()), None);
+        }
+    }
+}
