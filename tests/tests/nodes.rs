@@ -5,6 +5,8 @@
 
 #[path = "nodes/bad_input.rs"]
 mod bad_input;
+#[path = "nodes/chain.rs"]
+mod chain;
 #[path = "nodes/client_queries.rs"]
 mod client_queries;
 #[path = "nodes/crashes.rs"]

@@ -101,7 +101,11 @@ impl DevChain {
             }
         };
         world.mined(newest);
-        Ok(DevChain(Arc::new(Inner { world, turn: Mutex::new(()), waiting: Notify::new() })))
+        let waiting = Notify::new();
+        if !world.log().pending()?.is_empty() {
+            waiting.notify_one();
+        }
+        Ok(DevChain(Arc::new(Inner { world, turn: Mutex::new(()), waiting })))
     }
 
     fn store(&self) -> &Store {
