@@ -84,7 +84,7 @@ test('coins move', async () => {
   const quantity = arweave.ar.arToWinston('1.5')
   const transaction = await arweave.createTransaction({ target: receiver, quantity }, neo.jwk)
   await arweave.transactions.sign(transaction, neo.jwk)
-  await post(transaction)
+  assert.equal((await arweave.transactions.post(transaction)).status, 200)
   await mined(transaction)
   assert.equal(await arweave.wallets.getBalance(receiver), '1500000000000')
 })

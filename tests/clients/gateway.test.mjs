@@ -53,7 +53,7 @@ test('an upload is served by every node as it was', async () => {
   const [item] = uploaded
   for (const { http_url: node } of network.nodes) {
     const answer = await until(`${node} serves it`, async () => {
-      const answer = await fetch(`${node}/${item.id}`)
+      const answer = await fetch(`${node}/raw/${item.id}`)
       return answer.ok && answer
     })
     assert.equal(await answer.text(), 'item 1')

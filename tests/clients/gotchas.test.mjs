@@ -47,7 +47,7 @@ test('5: the module is found by GraphQL and served by its id, on every node', as
     assert.ok(tag(node.tags, name), name)
   }
   for (const { http_url: url } of network.nodes) {
-    const source = await (await fetch(`${url}/${network.module}`)).text()
+    const source = await (await fetch(`${url}/raw/${network.module}`)).text()
     assert.match(source, /function/)
   }
 })
@@ -62,7 +62,7 @@ test('5: a process of a module that is not Lua says so in its results', async ()
   const headers = { 'Content-Type': 'application/octet-stream' }
   assert.ok((await fetch(`${network.gateway_url}/tx`, { method: 'POST', headers, body: module.getRaw() })).ok)
   const process = await ao.spawn({ ...network.spawning(), module: module.id, signer: neo.sign })
-  assert.match((await ao.result({ process, message: process })).Error, /wasm64/)
+  assert.match((await ao.result({ process, message: process })).error, /wasm64/)
 })
 
 // A signature is over the same bytes, whatever the salt: 478 bytes from node, 32 from browsers, others from elsewhere.

@@ -87,7 +87,9 @@ test('what a process sends is delivered', async () => {
   })
 })
 
-test('the operator of a node', async () => {
-  const { http_url: url, address } = network.nodes[0]
-  assert.equal(await (await fetch(`${url}/~meta@1.0/info/address`)).text(), address)
+// What the client puts into a spawn as its scheduler.
+test('the scheduler that a node stands for', async () => {
+  for (const { http_url: url } of network.nodes) {
+    assert.equal(await (await fetch(`${url}/~meta@1.0/info/address`)).text(), network.scheduler)
+  }
 })
