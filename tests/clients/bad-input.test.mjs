@@ -176,9 +176,9 @@ test('GraphQL: what can not be answered', async () => {
   await wrong('query ($id: ID!) { transaction(id: $id) { id } }', /id/)
   const deep = `{ transactions { ${'edges { node { '.repeat(100)} id ${'} } '.repeat(100)} } }`
   await wrong(deep, /deep|recursion/i)
-  const wide = Array.from({ length: 2000 }, (_, number) => `a${number}: transactions { edges { cursor } }`).join(' ')
+  const wide = Array.from({ length: 600 }, (_, number) => `a${number}: transactions { edges { cursor } }`).join(' ')
   await wrong(`{ ${wide} }`, /complex|wide/i)
-  const list = Array.from({ length: 20_000 }, () => `"${UNKNOWN}"`).join(' ')
+  const list = Array.from({ length: 1000 }, () => `"${UNKNOWN}"`).join(' ')
   await wrong(`{ transactions(ids: [${list}]) { edges { cursor } } }`, /ids|many/i)
 })
 

@@ -1,7 +1,8 @@
 //! The messenger's driver: turns the state machine's wishes into commits, lookups and submissions.
 
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ao_protocol::assignment::Assignment;
 use ao_protocol::id::Id;
@@ -21,6 +22,11 @@ use super::{Change, World, now_ms};
 const IDLE: Duration = Duration::from_millis(250);
 /// Most answers that wait to be taken in.
 const ANSWERS: usize = 1024;
+
+/// How long an answer that nobody knows a target is good, at least; twice as long at most.
+const NOWHERE_TIME: Duration = Duration::from_secs(30);
+/// Most such targets that are remembered.
+const MAX_NOWHERE: usize = 10_000;
 
 /// Process and slot that a submission got, or why it got none.
 type Place = Result<(Id, u64), Refusal>;
@@ -43,11 +49,17 @@ async fn deliver(world: &World, submitter: Submitter) -> Result<(), LogError> {
     let mut changes = world.changes();
     let mut messenger = Messenger::new();
     let (answers, mut answered) = mpsc::channel::<Answer>(ANSWERS);
+    let mut nowhere = Nowhere::default();
     look_at_everything(world, &mut messenger)?;
     loop {
         let batch = messenger.expand(world.log(), &world.trust(), &*signer, now_ms())?;
         commit(world, batch, Durability::Synced)?;
         for target in messenger.lookups(now_ms()) {
+            if nowhere.holds(&target) && world.follows(&target) && world.log().item(&target)?.is_none() {
+                let batch = messenger.on_lookup(world.log(), &target, None)?;
+                commit(world, batch, Durability::Synced)?;
+                continue;
+            }
             let (world, answers) = (world.clone(), answers.clone());
             tokio::spawn(async move {
                 let found = lookup::item(&world, &target).await;
@@ -74,12 +86,12 @@ async fn deliver(world: &World, submitter: Submitter) -> Result<(), LogError> {
                 Err(broadcast::error::RecvError::Lagged(_)) => look_at_everything(world, &mut messenger)?,
                 Err(broadcast::error::RecvError::Closed) => return Ok(()),
             },
-            Some(answer) = answered.recv() => take_in(world, &mut messenger, answer, &*signer)?,
+            Some(answer) = answered.recv() => take_in(world, &mut messenger, &mut nowhere, answer, &*signer)?,
             () = tokio::time::sleep(wait) => {}
         }
         // What else has come in meanwhile is taken in at once.
         while let Ok(answer) = answered.try_recv() {
-            take_in(world, &mut messenger, answer, &*signer)?;
+            take_in(world, &mut messenger, &mut nowhere, answer, &*signer)?;
         }
     }
 }
@@ -102,7 +114,44 @@ fn look_at_everything(world: &World, messenger: &mut Messenger) -> Result<(), Lo
     }
 }
 
-fn take_in(world: &World, messenger: &mut Messenger, answer: Answer, signer: &dyn Signer) -> Result<(), LogError> {
+/// Targets that nobody knew a moment ago. Much that processes send goes to wallets: peers need not be asked each time.
+/// Should one become a process that this node follows, the log says so.
+#[derive(Default)]
+struct Nowhere {
+    young: HashSet<Id>,
+    old: HashSet<Id>,
+    since: Option<Instant>,
+}
+
+impl Nowhere {
+    fn holds(&mut self, target: &Id) -> bool {
+        self.age();
+        self.young.contains(target) || self.old.contains(target)
+    }
+
+    fn add(&mut self, target: Id) {
+        self.age();
+        if self.young.len() < MAX_NOWHERE {
+            self.young.insert(target);
+        }
+    }
+
+    /// After a while the young are the old, and the old are forgotten.
+    fn age(&mut self) {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if since.elapsed() > NOWHERE_TIME {
+            (self.old, self.since) = (std::mem::take(&mut self.young), None);
+        }
+    }
+}
+
+fn take_in(
+    world: &World,
+    messenger: &mut Messenger,
+    nowhere: &mut Nowhere,
+    answer: Answer,
+    signer: &dyn Signer,
+) -> Result<(), LogError> {
     match answer {
         Answer::Receipts(submit, Ok(receipts)) => {
             for refusal in receipts.iter().filter_map(|receipt| receipt.as_ref().err()) {
@@ -122,6 +171,7 @@ fn take_in(world: &World, messenger: &mut Messenger, answer: Answer, signer: &dy
         }
         Answer::Found(target, Ok(Found::Nowhere)) => {
             debug!(%target, "no process yet");
+            nowhere.add(target);
             let batch = messenger.on_lookup(world.log(), &target, None)?;
             commit(world, batch, Durability::Synced)
         }

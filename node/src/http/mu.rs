@@ -1,5 +1,7 @@
 //! The messenger's API: takes a user's item and answers when it has its slot.
 
+use std::time::Duration;
+
 use ao_protocol::announcement::Role;
 use ao_protocol::id::{Address, Id};
 use ao_protocol::item::VerifiedItem;
@@ -19,6 +21,9 @@ use tracing::{debug, warn};
 use super::error::ApiError;
 use super::{Api, ENTRY_WAIT, RESULT_WAIT, query};
 use crate::drive::{Change, assign, lookup};
+
+/// How long a scheduler may take before a message for it is gossiped, too.
+const SUBMIT_HEAD_START: Duration = Duration::from_millis(250);
 
 pub(super) fn router() -> Router<Api> {
     Router::new()
@@ -93,18 +98,7 @@ impl Api {
             }
         };
         let messenger = messenger(self, &process);
-        // First, so that the scheduler hears of it even if this node is gone before it has submitted it.
-        let (net, shard) = (world.net().clone(), shard(&process.id()));
-        let gossip = Gossip::Message { messenger, item: ItemBytes(item.bytes().to_vec()) };
-        tokio::spawn(async move {
-            if let Err(cause) = net.publish(shard, &gossip).await {
-                debug!(%cause, "a message was not gossiped");
-            }
-        });
-        let submission = Submission { item: item.clone(), messenger, depth: 0 };
-        let receipts = self.submitter.submit(process.scheduler, &[submission]).await?;
-        let silent = || ApiError::Upstream("the scheduler gave no answer".into());
-        let assignment = receipts.into_iter().next().ok_or_else(silent)??;
+        let assignment = self.schedule(&process, &item, messenger).await?;
         if item.tag("Type") == Some("Process")
             && let Some(target) = item.target()
         {
@@ -117,6 +111,50 @@ impl Api {
             });
         }
         Ok((id, assignment))
+    }
+}
+
+impl Api {
+    /// Gets an item its slot: from the scheduler itself, or, when that can't be reached from here or takes long, by
+    /// gossip, which finds its way through other nodes.
+    async fn schedule(
+        &self,
+        process: &Process,
+        item: &VerifiedItem,
+        messenger: Address,
+    ) -> Result<VerifiedItem, ApiError> {
+        let submission = Submission { item: item.clone(), messenger, depth: 0 };
+        let submissions = [submission];
+        let mut submitted = std::pin::pin!(self.submitter.submit(process.scheduler, &submissions));
+        let receipts = match tokio::time::timeout(SUBMIT_HEAD_START, &mut submitted).await {
+            Ok(receipts) => receipts,
+            Err(_) => {
+                self.gossip_message(process, item, messenger).await;
+                submitted.await
+            }
+        };
+        match receipts {
+            Ok(receipts) => {
+                let silent = || ApiError::Upstream("the scheduler gave no answer".into());
+                Ok(receipts.into_iter().next().ok_or_else(silent)??)
+            }
+            Err(cause) => {
+                self.gossip_message(process, item, messenger).await;
+                let (log, id) = (self.world.log(), process.id());
+                let assigned = || match log.slot_of_item(&id, &item.id())? {
+                    Some(slot) => Ok(log.entry(&id, slot)?.map(|entry| entry.assignment.item)),
+                    None => Ok(None),
+                };
+                self.world.wait_for(&id, ENTRY_WAIT, assigned).await?.ok_or_else(|| cause.into())
+            }
+        }
+    }
+
+    async fn gossip_message(&self, process: &Process, item: &VerifiedItem, messenger: Address) {
+        let gossip = Gossip::Message { messenger, item: ItemBytes(item.bytes().to_vec()) };
+        if let Err(cause) = self.world.net().publish(shard(&process.id()), &gossip).await {
+            debug!(%cause, "a message was not gossiped");
+        }
     }
 }
 

@@ -52,7 +52,7 @@ pub struct Transaction {
 #[derive(Debug, Error)]
 pub enum TransactionError {
     /// Not the JSON that is expected.
-    #[error("not a transaction: {0}")]
+    #[error("not a transaction in JSON: {0}")]
     Json(#[from] serde_json::Error),
     /// A field that can't be read.
     #[error("field {name} of the transaction: expected {expected}")]
@@ -387,7 +387,7 @@ mod tests {
         assert!(text("owner", json!("AQAB")).contains("signature"));
         let tags = json!([{ "name": "YQ", "value": encode_base64url(&[b'x'; 3000]) }]);
         assert!(text("tags", tags).contains("3001 bytes"));
-        assert!(Transaction::verify_json(b"garbage").unwrap_err().to_string().contains("not a transaction"));
+        assert!(Transaction::verify_json(b"garbage").unwrap_err().to_string().contains("not a transaction in JSON"));
     }
 
     #[test]
