@@ -436,6 +436,22 @@ async fn gossip_of_the_largest_size_arrives() {
     reaches(&two.net, &mut one, &"x".repeat(MAX_GOSSIP_BYTES - 64)).await;
 }
 
+/// What does not fit the queues is dropped, as gossip may; but a burst must not end gossip between two nodes.
+#[tokio::test(flavor = "multi_thread")]
+async fn gossip_goes_on_after_a_burst_of_large_messages() {
+    let mut one = start(config(1)).await;
+    let two = start(config(2)).await;
+    two.net.dial(&one.multiaddr().await).await.unwrap();
+    reaches(&two.net, &mut one, "first").await;
+    for number in 0..200 {
+        two.net.publish(3, &message(&format!("{number} {}", "x".repeat(60_000)))).await.unwrap();
+    }
+    reaches(&two.net, &mut one, "last").await;
+    let mut large = "large".to_string();
+    large.push_str(&"x".repeat(60_000));
+    reaches(&two.net, &mut one, &large).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restarted_peer_with_the_same_key_is_connected_again() {
     let key = PeerKey::generate();

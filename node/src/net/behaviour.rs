@@ -23,8 +23,9 @@ use libp2p_gossipsub::{
 use super::codec::{Codec, PROTOCOL};
 use super::error::NetError;
 use super::limits::{
-    GOSSIP_FRAME_BYTES, IDLE_TIMEOUT, MAX_CONNECTIONS, MAX_CONNECTIONS_PER_PEER, MAX_INCOMING, MAX_MEMORY_SHARE,
-    MAX_OUTGOING, MAX_PENDING_INCOMING, MAX_PENDING_OUTGOING, MAX_STREAMS, REQUEST_TIMEOUT,
+    GOSSIP_FRAME_BYTES, GOSSIP_READ_BYTES, IDLE_TIMEOUT, MAX_CONNECTIONS, MAX_CONNECTIONS_PER_PEER,
+    MAX_GOSSIP_CONTROL_BYTES, MAX_GOSSIP_IDS, MAX_INCOMING, MAX_MEMORY_SHARE, MAX_OUTGOING, MAX_PENDING_INCOMING,
+    MAX_PENDING_OUTGOING, MAX_STREAMS, REQUEST_TIMEOUT,
 };
 use super::topic::Topic;
 
@@ -126,7 +127,9 @@ fn kad(peer: libp2p::PeerId) -> kad::Behaviour<MemoryStore> {
 fn gossip(follow_shards: u16) -> Result<Gossipsub, NetError> {
     let failed = |cause: &dyn std::fmt::Display| NetError::Setup(format!("gossip: {cause}"));
     let config = gossipsub::ConfigBuilder::default()
-        .max_transmit_size(MAX_GOSSIP_BYTES + GOSSIP_FRAME_BYTES)
+        .max_transmit_size(MAX_GOSSIP_BYTES + GOSSIP_FRAME_BYTES + GOSSIP_READ_BYTES)
+        .max_control_messages_sent(MAX_GOSSIP_IDS)
+        .max_control_message_size(MAX_GOSSIP_CONTROL_BYTES)
         .validation_mode(ValidationMode::Anonymous)
         .validate_messages()
         // Contents are signed, so equal content is the same message whoever sends it.

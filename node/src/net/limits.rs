@@ -85,6 +85,15 @@ pub const MAX_PEER_ADDRESSES: usize = 16;
 
 /// Bytes that a gossip frame may have beyond its content: topic, protobuf fields.
 pub const GOSSIP_FRAME_BYTES: usize = 1024;
+/// libp2p-gossipsub 0.50 holds its limit of a frame against all that it has read, which can be a frame that lacks its
+/// last byte and one read more; beyond, it closes the stream, and the sender never learns of it.
+pub const GOSSIP_READ_BYTES: usize = 8 * 1024;
+/// Most message ids in one offer of gossip ("I have") or in what is asked of one peer between heartbeats ("I want").
+pub const MAX_GOSSIP_IDS: usize = 1000;
+/// Largest control part of a gossip frame: [`MAX_GOSSIP_IDS`] ids of 34 bytes and their frame must fit, or the stream
+/// is closed by the receiver.
+pub const MAX_GOSSIP_CONTROL_BYTES: usize = 48 * 1024;
+const _: () = assert!(MAX_GOSSIP_IDS * 34 + GOSSIP_FRAME_BYTES <= MAX_GOSSIP_CONTROL_BYTES);
 
 /// Requests of one peer per second.
 pub const REQUESTS_PER_SECOND: f64 = 4000.0;
