@@ -233,6 +233,22 @@ async fn evaluating_without_keeping_keeps_nothing() {
 }
 
 #[tokio::test]
+async fn variables_are_shown_without_a_trace() {
+    let mut process = Process::start().await;
+    process.eval("Balances = { alice = '10', bob = '5' } Add = function() end").await;
+    assert_eq!(process.worker.view(Some("Balances")).await.unwrap(), r#"{"alice":"10","bob":"5"}"#);
+    let all: serde_json::Value = serde_json::from_str(&process.worker.view(None).await.unwrap()).unwrap();
+    assert_eq!(
+        (&all["Balances"]["bob"], &all["Add"], &all["Owner"]),
+        (&"5".into(), &"<function>".into(), &OWNER.into())
+    );
+    assert!(all.get("string").is_none() && all.get("_G").is_none());
+    process.eval("Huge = ('x'):rep(9 << 20)").await;
+    assert!(matches!(process.worker.view(None).await, Err(VmError::Refused(cause)) if cause.contains("by its name")));
+    assert_eq!(process.eval("Balances.bob").await, "5");
+}
+
+#[tokio::test]
 async fn only_the_owner_evaluates_code() {
     let mut process = Process::start().await;
     process.eval("x = 1").await;

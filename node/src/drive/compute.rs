@@ -18,7 +18,7 @@ use ao_protocol::wire::{self, Gossip};
 use tokio::sync::{Notify, Semaphore, broadcast, oneshot};
 use tracing::{debug, error, info, warn};
 
-use super::dry_run::{DryRun, DryRunError, DryRuns};
+use super::dry_run::{DryRun, DryRunError, DryRuns, Question, View};
 use super::lookup::{self, Found};
 use super::{Change, World};
 use crate::vm::{Launcher, Limits, Program, Worker};
@@ -124,15 +124,27 @@ impl Computer {
     /// Evaluates a message on the state of a process as it is after its newest slot in this log, and keeps nothing.
     /// Its time and height become those of the last evaluated slot.
     pub async fn dry_run(&self, process: &Id, message: Message) -> Result<Outcome, DryRunError> {
+        self.ask(process, |answer| Question::Evaluate(Box::new(message), answer)).await
+    }
+
+    /// The variables of a process as they are after its newest slot in this log, or the one with this name.
+    pub async fn view(&self, process: &Id, name: Option<String>) -> Result<View, DryRunError> {
+        self.ask(process, |answer| Question::View(name, answer)).await
+    }
+
+    async fn ask<T>(
+        &self,
+        process: &Id,
+        question: impl FnOnce(oneshot::Sender<Result<T, DryRunError>>) -> Question,
+    ) -> Result<T, DryRunError> {
         if let Some(stalled) = self.stalled(process) {
             return Err(DryRunError::NotComputed(stalled.reason));
         }
         let tip = self.0.world.log().tip(process).map_err(|cause| DryRunError::NotComputed(cause.to_string()))?;
         let after = tip.ok_or_else(|| DryRunError::NotComputed("its first slot is missing".into()))?.slot;
         let (answer, answered) = oneshot::channel();
-        self.wake(*process, Some(DryRun { message, after, answer }));
-        let gone = |_| DryRunError::CutOff("the node is stopping".into());
-        answered.await.map_err(gone)?
+        self.wake(*process, Some(DryRun { after, question: question(answer) }));
+        answered.await.map_err(|_| DryRunError::CutOff("the node is stopping".into()))?
     }
 
     /// Follows the log.
@@ -268,7 +280,7 @@ impl Computer {
         }
     }
 
-    /// Serves the dry-runs that wait for no further slot; false when the worker did not survive one.
+    /// Answers the questions that wait for no further slot; false when the worker did not survive one.
     async fn dry_runs(&self, process: &Id, task: &Task, worker: &mut Worker) -> Result<bool, Stall> {
         let log = self.0.world.log();
         let Some(computed) = log.computed(process)? else { return Ok(true) };
@@ -278,20 +290,11 @@ impl Computer {
         }
         let Some(last) = log.entry(process, computed.slot)? else { return Ok(true) };
         let last = compute::message(log, &last)?;
-        while let Some(DryRun { mut message, answer, .. }) = ready.pop_front() {
-            if answer.is_closed() {
-                continue;
-            }
-            (message.timestamp, message.block_height) = (last.timestamp, last.block_height);
+        while let Some(DryRun { question, .. }) = ready.pop_front() {
             let _turn = self.0.processors.acquire().await;
-            match worker.evaluate_without_keeping(&message).await {
-                Ok(outcome) => drop(answer.send(Ok(outcome.bounded()))),
-                Err(cause) => {
-                    let cause = DryRunError::CutOff(cause.to_string());
-                    let _ = answer.send(Err(cause.clone()));
-                    ready.into_iter().for_each(|other| drop(other.answer.send(Err(cause.clone()))));
-                    return Ok(false);
-                }
+            if let Err(cause) = question.ask(worker, computed.slot, &last).await {
+                ready.into_iter().for_each(|other| other.question.fail(cause.clone()));
+                return Ok(false);
             }
         }
         Ok(true)

@@ -16,11 +16,11 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::dry_run;
 use super::error::ApiError;
 use super::listing::{Listing, Range};
 use super::passed_on::FromPeer;
 use super::{Api, ENTRY_WAIT, PASSED_ON_WAIT, RESULT_WAIT, outcome_json, query};
+use super::{dry_run, state};
 use crate::drive::now_ms;
 
 /// How long a node that does not compute waits for the outcome to come by itself before it asks a compute unit.
@@ -32,6 +32,7 @@ pub(super) fn router() -> Router<Api> {
         .route("/result/{id}", get(result))
         .route("/results/{process}", get(results))
         .route("/cron/{process}", get(cron))
+        .route("/state/{process}", get(state::get))
         .route("/dry-run", post(dry_run::post))
 }
 
@@ -144,7 +145,8 @@ async fn cron(
     Ok(api.list(process, listing).await?.into_response())
 }
 
-fn with_query(path: String, uri: &Uri) -> String {
+/// A path with the query of another.
+pub(super) fn with_query(path: String, uri: &Uri) -> String {
     match uri.query() {
         Some(query) => format!("{path}?{query}"),
         None => path,

@@ -1,7 +1,5 @@
 //! Dry-runs: what a message would come to, evaluated on the state after the newest slot without leaving a trace.
 
-use std::time::Duration;
-
 use ao_protocol::announcement::Role;
 use ao_protocol::id::Id;
 use ao_protocol::log::{Log, LogError};
@@ -127,13 +125,8 @@ impl Api {
         to: Option<&Id>,
         passed: FromPeer,
     ) -> Result<Value, NotHere> {
-        let computer = match &self.computer {
-            Some(computer) if self.world.follows(process) => computer,
-            _ if passed.0 => return Err(ApiError::Upstream(format!("{process} is not computed here")).into()),
-            _ => return Err(NotHere::Elsewhere),
-        };
-        let tip = self.known(process).await?;
-        if let Some(to) = to {
+        if let Some(to) = to.filter(|_| self.world.follows(process)) {
+            let tip = self.known(process).await?;
             let slot = self.world.log().slot_of_item(process, to)?;
             let unknown = || ApiError::NotFound(format!("message {to} is not in the log of process {process}"));
             let slot = slot.ok_or_else(unknown)?;
@@ -142,30 +135,37 @@ impl Api {
                 return Err(ApiError::TooEarly(text).into());
             }
         }
-        let limit = if passed.0 { PASSED_ON_WAIT } else { RESULT_WAIT };
-        match evaluate(computer, process, message, limit).await {
-            Ok(outcome) => Ok(outcome_json::result(&outcome)),
-            Err(Some(DryRunError::NotComputed(_))) if !passed.0 => Err(NotHere::Elsewhere),
-            Err(Some(DryRunError::NotComputed(text))) => Err(ApiError::Unprocessable(text).into()),
-            Err(Some(cause @ DryRunError::Crowded)) => Err(ApiError::Crowded(cause.to_string()).into()),
-            Err(Some(cause)) => Err(ApiError::Internal(cause.to_string()).into()),
-            Err(None) => {
-                Err(ApiError::NotYet(format!("process {process} is not computed up to slot {tip} yet")).into())
-            }
-        }
+        let process = *process;
+        let asked = self.ask(&process, passed, |computer| async move { computer.dry_run(&process, message).await });
+        asked.await.map(|outcome| outcome_json::result(&outcome))
     }
-}
 
-/// None: it took too long.
-async fn evaluate(
-    computer: &Computer,
-    process: &Id,
-    message: Message,
-    limit: Duration,
-) -> Result<ao_protocol::outcome::Outcome, Option<DryRunError>> {
-    match tokio::time::timeout(limit, computer.dry_run(process, message)).await {
-        Ok(outcome) => outcome.map_err(Some),
-        Err(_) => Err(None),
+    /// Asks the computer of this node something about a process.
+    pub(super) async fn ask<T, F>(
+        &self,
+        process: &Id,
+        passed: FromPeer,
+        question: impl FnOnce(Computer) -> F,
+    ) -> Result<T, NotHere>
+    where
+        F: Future<Output = Result<T, DryRunError>>,
+    {
+        let computer = match &self.computer {
+            Some(computer) if self.world.follows(process) => computer.clone(),
+            _ if passed.0 => return Err(ApiError::Upstream(format!("{process} is not computed here")).into()),
+            _ => return Err(NotHere::Elsewhere),
+        };
+        let tip = self.known(process).await?;
+        let limit = if passed.0 { PASSED_ON_WAIT } else { RESULT_WAIT };
+        let Ok(answer) = tokio::time::timeout(limit, question(computer)).await else {
+            return Err(ApiError::NotYet(format!("process {process} is not computed up to slot {tip} yet")).into());
+        };
+        answer.map_err(|cause| match cause {
+            DryRunError::NotComputed(_) if !passed.0 => NotHere::Elsewhere,
+            DryRunError::NotComputed(text) | DryRunError::Refused(text) => ApiError::Unprocessable(text).into(),
+            DryRunError::Crowded => ApiError::Crowded(cause.to_string()).into(),
+            DryRunError::CutOff(_) => ApiError::Internal(cause.to_string()).into(),
+        })
     }
 }
 

@@ -24,6 +24,7 @@ mod query;
 mod rate;
 mod request_id;
 mod server;
+mod state;
 mod su;
 
 use std::time::Duration;

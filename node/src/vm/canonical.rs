@@ -227,12 +227,14 @@ impl std::fmt::Display for Float {
     }
 }
 
-fn push_display(out: &mut String, value: impl std::fmt::Display) {
+/// Appends what a value is displayed as.
+pub(super) fn push_display(out: &mut String, value: impl std::fmt::Display) {
     // Writing to a String can't fail.
     let _ = write!(out, "{value}");
 }
 
-fn push_text(out: &mut String, text: &[u8]) {
+/// Appends a JSON string; what is not UTF-8 in it is replaced.
+pub(super) fn push_text(out: &mut String, text: &[u8]) {
     out.push('"');
     for character in String::from_utf8_lossy(text).chars() {
         match character {

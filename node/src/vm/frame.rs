@@ -30,6 +30,8 @@ pub(super) enum Request<Text, Environment, Batch> {
     Apply { first_slot: u64, messages: Batch },
     /// Evaluate one message and forget that it happened.
     Dry { message: Batch },
+    /// Show the variables, or one of them.
+    View { name: Option<Text> },
 }
 
 /// A request as it is read.
@@ -42,6 +44,8 @@ pub(super) enum Reply {
     Ready,
     /// Outcomes of the first messages, at least one.
     Outcomes(Vec<Outcome>),
+    /// The variables as JSON.
+    View(String),
     /// Nothing was evaluated; the text says why.
     Refused(String),
 }

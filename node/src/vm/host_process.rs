@@ -48,6 +48,7 @@ pub(super) fn serve(mut requests: UnixStream) -> io::Result<()> {
             Request::Apply { messages, .. } if messages.is_empty() => host.refuse("there is no message to apply")?,
             Request::Apply { first_slot, messages } => host.apply(first_slot, messages)?,
             Request::Dry { message } => host.dry_run(&message)?,
+            Request::View { name } => host.view(name.as_deref())?,
         }
     }
     Ok(())
@@ -113,16 +114,26 @@ impl Host {
 
     fn dry_run(&mut self, messages: &[Message]) -> io::Result<()> {
         let Some(message) = messages.first() else { return self.refuse("there is no message to evaluate") };
+        self.in_a_copy(|copy| Reply::Outcomes(vec![copy.evaluate(message)]))
+    }
+
+    /// In a copy as well: what the text takes is given back when it ends.
+    fn view(&mut self, name: Option<&str>) -> io::Result<()> {
+        self.in_a_copy(|copy| copy.view(name).map_or_else(Reply::Refused, Reply::View))
+    }
+
+    /// Lets a copy of this process make the answer, and forgets what that changed.
+    fn in_a_copy(&mut self, answer: impl FnOnce(&mut Interpreter) -> Reply) -> io::Result<()> {
         let child = unsafe { libc::fork() };
         check(child.into())?;
         if child == 0 {
-            let outcome = self.interpreter.evaluate(message);
-            let done = self.reply(&Reply::Outcomes(vec![outcome]));
+            let answer = answer(&mut self.interpreter);
+            let done = self.reply(&answer);
             unsafe { libc::_exit(i32::from(done.is_err())) };
         }
         match twin::wait_for(child)? {
             0 => Ok(()),
-            status => self.refuse(&format!("the copy that evaluated without keeping ended with status {status}")),
+            status => self.refuse(&format!("the copy that was to answer ended with status {status}")),
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Everything here is over Lua's C interface. Whoever uses [`Interpreter`] needs no `unsafe`.
 
+use std::collections::BTreeSet;
 use std::ffi::{c_int, c_void};
 
 use ao_protocol::message::{Env, Message};
@@ -11,7 +12,7 @@ use mlua::ffi::{self, lua_State};
 
 use super::canonical::MAX_DEPTH;
 use super::host::{HOOK_INTERVAL, Host, Stop, allocate, count, raise};
-use super::{order, sandbox, values};
+use super::{order, sandbox, values, view};
 
 /// Values that reading a result needs on the stack: a few for each level.
 const READING_STACK: c_int = 4 * MAX_DEPTH + 20;
@@ -23,6 +24,8 @@ pub(super) struct Interpreter {
     host: Box<Host>,
     env: Env,
     limits: Limits,
+    /// The names of the library's globals.
+    library: BTreeSet<Vec<u8>>,
     /// Why the module can't be run at all: the error of every message.
     broken: Option<String>,
 }
@@ -39,7 +42,7 @@ impl Interpreter {
         let mut host = Box::new(Host::new(limits.memory_bytes));
         let context: *mut Host = &mut *host;
         let l = unsafe { ffi::lua_newstate(allocate, context.cast::<c_void>()) };
-        let mut interpreter = Interpreter { l, host, env, limits, broken: None };
+        let mut interpreter = Interpreter { l, host, env, limits, library: BTreeSet::new(), broken: None };
         if l.is_null() {
             interpreter.broken = Some(interpreter.memory_text());
             return interpreter;
@@ -51,6 +54,9 @@ impl Interpreter {
             let status = ffi::lua_pcall(l, 0, 0, 0);
             interpreter.finished(status)
         };
+        if opened.is_ok() {
+            interpreter.library = unsafe { view::global_names(l) };
+        }
         let run = opened.and_then(|()| interpreter.protected(0, run_source, (&raw const source).cast()));
         interpreter.broken = run.err().map(|error| format!("the module can't be run: {error}"));
         interpreter.clear();
@@ -76,6 +82,17 @@ impl Interpreter {
         self.clear();
         outcome.gas_used = self.host.used();
         outcome
+    }
+
+    /// The process's variables as JSON, or one of them, or why they can't be shown.
+    pub(super) fn view(&mut self, name: Option<&str>) -> Result<String, String> {
+        if let Some(error) = &self.broken {
+            return Err(error.clone());
+        }
+        if unsafe { ffi::lua_checkstack(self.l, READING_STACK) } == 0 {
+            return Err(self.memory_text());
+        }
+        unsafe { view::view(self.l, &self.library, name) }
     }
 
     /// The state itself, for the self-test.

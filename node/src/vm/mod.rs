@@ -13,7 +13,7 @@
 //!
 //! - [`interpreter`]: one Lua state; [`host`]: its limits; [`sandbox`]: its library, with [`order`] (`pairs`,
 //!   `next`), [`sort`], [`text`] (`tostring`), [`math`], [`random`], [`list`], [`protected`] (`pcall`, coroutines).
-//! - [`values`], [`canonical`]: messages into Lua, results out of it.
+//! - [`values`], [`canonical`]: messages into Lua, results out of it; [`view`]: the variables, to be looked at.
 //! - [`host_process`], [`twin`], [`keeper`], [`confine`], [`frame`]: the worker from inside; [`worker`]: from the node.
 //! - [`runtime`]: our aos-compatible process runtime, a module like any other.
 //!
@@ -43,6 +43,7 @@ mod sort;
 mod text;
 mod twin;
 mod values;
+mod view;
 mod worker;
 
 use thiserror::Error;
@@ -52,6 +53,7 @@ pub use ao_protocol::module::Limits;
 pub use ao_protocol::outcome::{OutboxEntry, Outcome};
 pub use keeper::{WORKER_ARGUMENT, run_worker};
 pub use self_test::self_test;
+pub use view::MAX_VIEW_BYTES;
 pub use worker::{Launcher, Worker};
 
 /// Everything a process is made from: fixed for its life.

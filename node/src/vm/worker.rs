@@ -122,6 +122,15 @@ impl Worker {
         }
     }
 
+    /// The variables of the current state as JSON, without those of the library; or one of them, `null` when there is
+    /// none of this name.
+    pub async fn view(&mut self, name: Option<&str>) -> Result<String, VmError> {
+        match self.ask(&Request::<&str, (), &[Message]>::View { name }).await? {
+            Reply::View(view) => Ok(view),
+            other => Err(unexpected(other)),
+        }
+    }
+
     /// The operating system's id of the worker's first process; none when it ended.
     pub fn pid(&self) -> Option<u32> {
         self.keeper.id()
@@ -199,6 +208,6 @@ async fn end_of(mut stderr: ChildStderr) -> String {
 fn unexpected(reply: Reply) -> VmError {
     VmError::Refused(match reply {
         Reply::Refused(reason) => reason,
-        Reply::Ready | Reply::Outcomes(_) => "an answer that does not fit the question".to_string(),
+        Reply::Ready | Reply::Outcomes(_) | Reply::View(_) => "an answer that does not fit the question".to_string(),
     })
 }

@@ -110,6 +110,31 @@ async fn a_dry_run_sees_the_newest_state_and_leaves_no_trace() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_state_is_shown_by_every_node() {
+    let network = Network::start().await;
+    network.eval("Balances = { alice = 10 } Hidden = function() end").await;
+    let path = format!("/cu/state/{}", network.process);
+    // The scheduler and the messenger compute nothing: they pass the question on.
+    for node in [&network.computer, &network.scheduler, &network.messenger] {
+        let (status, shown) = node.get(&path).await.unwrap();
+        assert_eq!(
+            (status, shown["Slot"].as_u64(), shown["Process"].as_str()),
+            (200, Some(1), Some(&*network.process))
+        );
+        assert_eq!(shown["State"]["Balances"], json!({ "alice": 10 }));
+        assert_eq!(shown["State"]["Hidden"], "<function>");
+        let (status, one) = node.get(&format!("{path}?name=Balances&to={}", shown["Timestamp"])).await.unwrap();
+        assert_eq!((status, &one["State"]), (200, &json!({ "alice": 10 })));
+        let (status, newer) = node.get(&format!("{path}?to=1")).await.unwrap();
+        assert_eq!(status, 425, "{newer}");
+    }
+    let (status, _) = network.computer.get(&format!("{path}?to=now")).await.unwrap();
+    assert_eq!(status, 400);
+    let (status, _) = network.computer.get(&format!("/cu/state/{}", network.scheduler.address)).await.unwrap();
+    assert_eq!(status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_item_from_elsewhere_is_assigned_by_query() {
     let network = Network::start().await;
     network.eval("ao.addAssignable('all', function() return true end)").await;

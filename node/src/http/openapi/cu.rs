@@ -48,6 +48,17 @@ pub(super) const PATHS: &[Described] = &[
         answers: &[(200, JSON, "pageInfo, edges of node and cursor")],
     },
     Described {
+        method: Get,
+        path: "/cu/state/{process}",
+        summary: "The variables of a process after its newest slot; what JSON has no form for is shown by its kind",
+        query: &[
+            ("name", "only this variable"),
+            ("to", "a time in milliseconds; 425 when the newest slot is later: older states are not kept"),
+        ],
+        body: None,
+        answers: &[(200, JSON, "Process, Slot, Timestamp, Block-Height, State")],
+    },
+    Described {
         method: Post,
         path: "/cu/dry-run",
         summary: "What a message would come to, without a trace",
