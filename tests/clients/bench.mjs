@@ -11,7 +11,7 @@ import { neo } from './wallets.mjs'
 const SPAWNS = 20
 const ONE_BY_ONE = 200
 const SENDERS = 16
-const EACH_SENDS = 50
+const EACH_SENDS = 200
 const DRY_RUNS = 200
 const WARM_UP = 20
 

@@ -41,6 +41,10 @@ const DUPLICATE_CACHE: Duration = Duration::from_secs(120);
 /// Queued frames for one peer; what does not fit is fetched by repair.
 const GOSSIP_QUEUE: usize = 4096;
 
+/// From this size on, a message that came is announced to peers so that they do not send it too. For smaller ones the
+/// announcements cost more than the copies that they prevent.
+const DEAR_GOSSIP: usize = 4096;
+
 /// Gossipsub with our filter.
 pub(super) type Gossipsub = gossipsub::Behaviour<IdentityTransform, WhitelistSubscriptionFilter>;
 
@@ -141,6 +145,7 @@ fn gossip(follow_shards: u16) -> Result<Gossipsub, NetError> {
         .duplicate_cache_time(DUPLICATE_CACHE)
         .flood_publish(true)
         .idontwant_on_publish(true)
+        .idontwant_message_size_threshold(DEAR_GOSSIP)
         .mesh_n_low(4)
         .mesh_n(6)
         .mesh_n_high(12)
