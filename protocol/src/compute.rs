@@ -4,6 +4,7 @@
 use thiserror::Error;
 
 use crate::attestation::{Attestation, Claim};
+use crate::attested::{Attested, MAX_HANDED_BYTES};
 use crate::cron;
 use crate::entry::Entry;
 use crate::evidence;
@@ -80,18 +81,25 @@ pub struct Attestor<'a> {
     pub signer: &'a dyn Signer,
 }
 
-/// Records the outcomes of consecutive jobs: outcomes, cursor and one attestation for all in one batch.
+/// Records the outcomes of consecutive jobs: outcomes, cursor and one attestation for all in one batch. None is attested
+/// when there is no job.
 pub fn record(
     evaluated: Vec<(Job, Outcome)>,
     attestor: &Attestor<'_>,
-) -> Result<(Batch, Option<Attestation>), WalletError> {
+) -> Result<(Batch, Option<Attested>), WalletError> {
     let mut batch = Batch::new();
     let mut chain = None;
     let mut last = None;
+    let mut records: Vec<OutcomeRecord> = Vec::new();
+    let mut bytes = 0;
     for (job, outcome) in evaluated {
         let chain_before = chain.unwrap_or(job.chain_before);
         let record = OutcomeRecord { outcome: outcome.bounded(), chain_before, assignment: job.assignment };
         let after = record.chain();
+        bytes += record.outcome.len();
+        if bytes <= MAX_HANDED_BYTES {
+            records.push(record.clone());
+        }
         batch.push(Write::Outcome { process: job.process, slot: job.slot, record: Box::new(record) });
         chain = Some(after);
         last = Some((job, after));
@@ -108,7 +116,10 @@ pub fn record(
     };
     let attestation = claim.sign(attestor.signer)?;
     batch.push(Write::Attestation(Box::new(attestation.clone())));
-    Ok((batch, Some(attestation)))
+    if bytes > MAX_HANDED_BYTES {
+        records.clear();
+    }
+    Ok((batch, Some(Attested::new(attestation, records))))
 }
 
 /// Why another unit's outcomes are not taken over.
@@ -243,9 +254,9 @@ mod tests {
         let jobs = next(log, process, limit).unwrap();
         let evaluated = jobs.into_iter().map(|job| (job.clone(), outcome(&job.slot.to_string()))).collect();
         let attestor = Attestor { network: trust(&[]).network.hash(), signer: unit };
-        let (batch, attestation) = record(evaluated, &attestor).unwrap();
+        let (batch, attested) = record(evaluated, &attestor).unwrap();
         log.commit(batch, Durability::Relaxed).unwrap();
-        attestation
+        attested.map(|attested| attested.attestation().clone())
     }
 
     fn records(log: &MemoryLog, process: &Id) -> Vec<OutcomeRecord> {

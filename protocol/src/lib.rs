@@ -7,6 +7,7 @@
 pub mod announcement;
 pub mod assignment;
 pub mod attestation;
+pub mod attested;
 pub mod backoff;
 pub mod compute;
 pub mod cron;

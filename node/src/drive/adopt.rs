@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use ao_protocol::attestation::Attestation;
+use ao_protocol::attested::AttestedBytes;
 use ao_protocol::backoff::Backoff;
 use ao_protocol::compute::{self, AdoptError};
 use ao_protocol::id::Id;
-use ao_protocol::log::{Durability, Log, LogError};
+use ao_protocol::log::{Batch, Durability, Log, LogError};
 use ao_protocol::outcome::OutcomeRecord;
 use ao_protocol::process::Process;
 use ao_protocol::wire::{Request, Response};
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::compute::Computer;
+use super::inbound::take_attestations;
 use super::{Change, World};
 use crate::net::{PeerId, Verdict};
 
@@ -193,6 +195,11 @@ async fn catch_up(world: &World, process: &Id, ask: bool) -> Result<bool, LogErr
 /// compute unit: whoever sends them, the attestation proves them, and who sends something else is passed over.
 async fn take_over(world: &World, attestation: &Attestation, first: u64) -> Result<bool, LogError> {
     let claim = attestation.claim();
+    if let Some(records) = world.handed().take(&claim.outcome_chain, claim.slot, first)
+        && let Ok(batch) = compute::adopt(world.log(), &records, first, attestation)?
+    {
+        return keep(world, attestation, batch);
+    }
     let mut peers = compute_peers(world);
     if let Some(unit) = world.net().directory().unit(&attestation.unit()) {
         peers.retain(|peer| *peer != unit.peer);
@@ -201,17 +208,20 @@ async fn take_over(world: &World, attestation: &Attestation, first: u64) -> Resu
     for peer in peers {
         let Some(records) = fetch(world, &peer, attestation, first).await else { continue };
         match compute::adopt(world.log(), &records, first, attestation)? {
-            Ok(batch) => {
-                world.log().commit(batch, Durability::Relaxed)?;
-                world.changed(Change::Outcome { process: claim.process, slot: claim.slot });
-                return Ok(true);
-            }
+            Ok(batch) => return keep(world, attestation, batch),
             // Somebody was faster: this node's own unit, or another attestation.
             Err(AdoptError::Gap { .. }) => return Ok(true),
             Err(cause) => debug!(process = %claim.process, %peer, %cause, "outcomes were not taken over"),
         }
     }
     Ok(false)
+}
+
+fn keep(world: &World, attestation: &Attestation, batch: Batch) -> Result<bool, LogError> {
+    let claim = attestation.claim();
+    world.log().commit(batch, Durability::Relaxed)?;
+    world.changed(Change::Outcome { process: claim.process, slot: claim.slot });
+    Ok(true)
 }
 
 /// All outcomes from `first` up to the attested slot, as one peer has them.
@@ -237,7 +247,7 @@ async fn ask_for_attestation(world: &World, process: &Id, from: u64) -> Result<b
         let request = Request::Attestations { process: *process, from };
         if let Ok(Response::Attestations(attestations)) = world.net().request(&peer, &request).await
             && !attestations.is_empty()
-            && super::inbound::take_attestations(world, &attestations)? == Verdict::Accept
+            && take_attestations(world, attestations.into_iter().map(AttestedBytes::bare).collect())? == Verdict::Accept
         {
             return Ok(true);
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ao_protocol::attestation::Attestation;
+use ao_protocol::attested::Attested;
 use ao_protocol::backoff::Backoff;
 use ao_protocol::compute::{self, Attestor, Job};
 use ao_protocol::id::Id;
@@ -305,15 +305,15 @@ impl Computer {
         let evaluated: Vec<(Job, Outcome)> = jobs.into_iter().zip(outcomes).collect();
         let attestor = Attestor { network: world.network().hash(), signer: &**world.wallet() };
         let count = evaluated.len();
-        let (batch, attestation) =
+        let (batch, attested) =
             compute::record(evaluated, &attestor).map_err(|cause| Stall::Reason(cause.to_string()))?;
         world.log().commit(batch, Durability::Relaxed)?;
         world.tally().evaluated(count);
-        if let Some(attestation) = attestation {
-            let claim = attestation.claim();
-            world.races().finished(claim.process, claim.slot, attestation.unit());
+        if let Some(attested) = attested {
+            let claim = attested.attestation().claim();
+            world.races().finished(claim.process, claim.slot, world.address());
             world.changed(Change::Outcome { process: claim.process, slot: claim.slot });
-            publish(world, &attestation);
+            publish(world, &attested);
         }
         Ok(())
     }
@@ -386,10 +386,12 @@ impl Computer {
     }
 }
 
-/// Tells everybody; who misses it asks for it.
-pub fn publish(world: &World, attestation: &Attestation) {
-    let (net, shard) = (world.net().clone(), wire::shard(&attestation.claim().process));
-    let gossip = Gossip::Attestations(vec![attestation.to_bytes()]);
+/// Tells everybody; who misses it asks for it. The outcomes go along unless another unit was faster with them.
+fn publish(world: &World, attested: &Attested) {
+    let claim = attested.attestation().claim();
+    let first = world.races().of(claim.process, claim.slot).first().is_none_or(|first| first.unit == world.address());
+    let (net, shard) = (world.net().clone(), wire::shard(&claim.process));
+    let gossip = Gossip::Attestations(vec![attested.to_bytes(first)]);
     tokio::spawn(async move {
         if let Err(cause) = net.publish(shard, &gossip).await {
             debug!(%cause, "an attestation was not published");

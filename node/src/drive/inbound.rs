@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ao_protocol::announcement::Role;
 use ao_protocol::attestation::Attestation;
+use ao_protocol::attested::AttestedBytes;
 use ao_protocol::compute;
 use ao_protocol::entry::Entry;
 use ao_protocol::evidence;
@@ -117,7 +118,7 @@ impl Inbound {
                 }
                 Ok(taken.verdict)
             }
-            Gossip::Attestations(attestations) => take_attestations(world, &attestations),
+            Gossip::Attestations(attested) => take_attestations(world, attested),
             Gossip::Evidence(ours, theirs) => {
                 let mut batch = Batch::new();
                 match evidence::accept(world.log(), &mut batch, &(ours, theirs))? {
@@ -238,20 +239,22 @@ fn range(log: &dyn Log, process: &Id, from: u64) -> Result<Vec<EntryBytes>, LogE
     Ok(entries)
 }
 
-/// Verifies attestations and keeps those of units that the process trusts.
-pub fn take_attestations(world: &World, attestations: &[Vec<u8>]) -> Result<Verdict, LogError> {
+/// Verifies attestations and keeps those of units that the process trusts. The outcomes that came along wait for
+/// [`super::adopt`].
+pub fn take_attestations(world: &World, attested: Vec<AttestedBytes>) -> Result<Verdict, LogError> {
     let mut batch = Batch::new();
     let mut changes = Vec::new();
     let mut verdict = Verdict::Accept;
     let trust = world.trust();
-    for bytes in attestations {
-        let attestation = match Attestation::verify(bytes) {
-            Ok(attestation) => attestation,
+    for bytes in attested {
+        let attested = match bytes.read() {
+            Ok(attested) => attested,
             Err(cause) => {
                 debug!(%cause, "an attestation was refused");
                 return Ok(Verdict::Reject);
             }
         };
+        let attestation = attested.attestation().clone();
         let claim = attestation.claim();
         let spawn = world.log().entry(&claim.process, 0)?.map(|entry: Entry| entry.item);
         let counts = spawn
@@ -263,6 +266,10 @@ pub fn take_attestations(world: &World, attestations: &[Vec<u8>]) -> Result<Verd
         }
         world.races().finished(claim.process, claim.slot, attestation.unit());
         changes.push(Change::Attestation { process: claim.process, slot: claim.slot });
+        // Compute units have their own.
+        if !world.plays(Role::Cu) {
+            world.handed().put(claim.outcome_chain, attested.into_outcomes());
+        }
         batch.push(Write::Attestation(Box::new(attestation)));
     }
     if !batch.is_empty() {

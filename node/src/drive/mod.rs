@@ -6,6 +6,7 @@ pub mod assign;
 pub mod compute;
 pub mod cron;
 pub mod dry_run;
+pub mod handed;
 pub mod inbound;
 pub mod indexer;
 mod item_budget;
@@ -37,6 +38,7 @@ use tokio::sync::{broadcast, watch};
 use crate::arweave::Block;
 use crate::net::{Net, Unit, Verdict};
 use crate::store::Store;
+use handed::Handed;
 use race::Races;
 use tally::Tally;
 use verified::Verified;
@@ -128,6 +130,7 @@ struct Parts {
     tally: Tally,
     changes: broadcast::Sender<Change>,
     races: Races,
+    handed: Handed,
     newest_block: watch::Sender<Arc<Block>>,
     failure: watch::Sender<Option<String>>,
 }
@@ -157,6 +160,7 @@ impl World {
             tally: Tally::default(),
             changes,
             races: Races::default(),
+            handed: Handed::default(),
             newest_block,
             failure,
         }))
@@ -252,6 +256,11 @@ impl World {
     /// Who resolved which slot when, as this node saw it.
     pub fn races(&self) -> &Races {
         &self.0.races
+    }
+
+    /// Outcomes that came with their attestations.
+    pub fn handed(&self) -> &Handed {
+        &self.0.handed
     }
 
     /// Whom to trust, as of now.

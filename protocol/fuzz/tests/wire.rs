@@ -5,6 +5,7 @@
 
 use ao_fuzz::{Change, Decoded, changed};
 use ao_protocol::attestation::{Attestation, Claim};
+use ao_protocol::attested::AttestedBytes;
 use ao_protocol::entry::Entry;
 use ao_protocol::id::{Digest, Id};
 use ao_protocol::item::ItemBuilder;
@@ -54,7 +55,7 @@ fn messages() {
     let submission = SubmissionBytes { item: item.clone(), messenger: unit().address(), depth: 3 };
     let good = [
         wire::encode(&Gossip::Entries(vec![entry(), entry()])),
-        wire::encode(&Gossip::Attestations(vec![attestation()])),
+        wire::encode(&Gossip::Attestations(vec![AttestedBytes::bare(attestation())])),
         wire::encode(&Gossip::Evidence(entry(), entry())),
         wire::encode(&Request::Submit(vec![submission])),
         wire::encode(&Request::Outcomes { process: Id::from([2; 32]), from: 1, to: 9 }),

@@ -5,6 +5,7 @@ mod framing;
 
 use serde::{Deserialize, Serialize};
 
+use crate::attested::AttestedBytes;
 use crate::id::{Address, Digest, Id};
 use crate::outcome::OutcomeRecord;
 use crate::scheduler::Refusal;
@@ -82,8 +83,8 @@ pub enum Gossip {
     },
     /// New log entries of one process, in slot order.
     Entries(Vec<EntryBytes>),
-    /// Attestations of one process, as [`crate::attestation::Attestation::to_bytes`] makes them.
-    Attestations(Vec<Vec<u8>>),
+    /// Attestations of one process.
+    Attestations(Vec<AttestedBytes>),
     /// Two different assignments of one slot by its scheduler.
     Evidence(EntryBytes, EntryBytes),
     /// Who a node is: an item that [`crate::announcement`] reads.

@@ -180,11 +180,11 @@ impl Node {
                 evaluated.push((job, outcome));
             }
             let attestor = Attestor { network: self.trust.network.hash(), signer: &*self.wallet };
-            let (batch, attestation) =
+            let (batch, attested) =
                 compute::record(evaluated, &attestor).map_err(|cause| LogError::Database(cause.to_string()))?;
-            let Some(attestation) = attestation else { return Ok(()) };
+            let Some(attested) = attested else { return Ok(()) };
             self.disk.commit(batch, Durability::Relaxed)?;
-            effects.push(Effect::Publish(Gossip::Attestations(vec![attestation.to_bytes()])));
+            effects.push(Effect::Publish(Gossip::Attestations(vec![attested.to_bytes(true)])));
         }
     }
 

@@ -9,6 +9,7 @@ use ao_node::node::Node;
 use ao_protocol::announcement::Role;
 use ao_protocol::assignment::Statement;
 use ao_protocol::attestation::{Attestation, Claim};
+use ao_protocol::attested::AttestedBytes;
 use ao_protocol::id::{Digest, Id};
 use ao_protocol::item::{ItemBuilder, VerifiedItem};
 use ao_protocol::log::Log;
@@ -231,9 +232,14 @@ async fn gossip_changes_nothing() {
         checkpoint: None,
     };
     let lie = claim.sign(&*hostile.wallet).unwrap();
-    hostile.gossip(&victim, Gossip::Attestations(vec![lie.to_bytes(), b"garbage".to_vec()])).await;
+    hostile
+        .gossip(
+            &victim,
+            Gossip::Attestations(vec![AttestedBytes::bare(lie.to_bytes()), AttestedBytes::bare(b"garbage".to_vec())]),
+        )
+        .await;
     let hostile = Hostile::connect(&victim).await;
-    hostile.gossip(&victim, Gossip::Attestations(vec![lie.to_bytes()])).await;
+    hostile.gossip(&victim, Gossip::Attestations(vec![AttestedBytes::bare(lie.to_bytes())])).await;
 
     // Evidence against a scheduler that did nothing wrong.
     let hostile = Hostile::connect(&victim).await;

@@ -3,6 +3,7 @@
 use ao_protocol::announcement::Role;
 use ao_protocol::assignment::Assignment;
 use ao_protocol::attestation::Attestation;
+use ao_protocol::attested::AttestedBytes;
 use ao_protocol::compute;
 use ao_protocol::entry::Entry;
 use ao_protocol::id::{Address, Id};
@@ -63,7 +64,7 @@ impl Node {
     fn on_gossip(&mut self, from: usize, gossip: Gossip) -> Result<(), LogError> {
         match gossip {
             Gossip::Entries(entries) => self.take(from, &entries).map(drop),
-            Gossip::Attestations(attestations) => self.take_attestations(&attestations),
+            Gossip::Attestations(attested) => self.take_attestations(attested),
             _ => Ok(()),
         }
     }
@@ -91,15 +92,24 @@ impl Node {
         Ok(new)
     }
 
-    fn take_attestations(&mut self, attestations: &[Vec<u8>]) -> Result<(), LogError> {
-        for bytes in attestations {
-            let Ok(attestation) = Attestation::verify(bytes) else { continue };
+    fn take_attestations(&mut self, attested: Vec<AttestedBytes>) -> Result<(), LogError> {
+        for bytes in attested {
+            let Ok(attested) = bytes.read() else { continue };
+            let attestation = attested.attestation().clone();
             let spawn = self.disk.entry(&attestation.claim().process, 0)?;
             let Some(process) = spawn.and_then(|entry| Process::read(&entry.item).ok()) else { continue };
             if compute::counts(&process, &attestation, &self.trust) {
                 let mut batch = Batch::new();
-                batch.push(Write::Attestation(Box::new(attestation)));
+                batch.push(Write::Attestation(Box::new(attestation.clone())));
                 self.disk.commit(batch, Durability::Relaxed)?;
+                let outcomes = attested.into_outcomes();
+                let first = (attestation.claim().slot + 1).saturating_sub(outcomes.len() as u64);
+                if !self.plays(Role::Cu)
+                    && !outcomes.is_empty()
+                    && let Ok(batch) = compute::adopt(&self.disk, &outcomes, first, &attestation)?
+                {
+                    self.disk.commit(batch, Durability::Relaxed)?;
+                }
             }
         }
         Ok(())
@@ -217,7 +227,9 @@ impl Node {
                     self.disk.commit(batch, Durability::Relaxed)?;
                 }
             }
-            (Waiting::Attestations, Response::Attestations(attestations)) => self.take_attestations(&attestations)?,
+            (Waiting::Attestations, Response::Attestations(attestations)) => {
+                self.take_attestations(attestations.into_iter().map(AttestedBytes::bare).collect())?
+            }
             _ => {}
         }
         Ok(())
