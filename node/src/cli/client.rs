@@ -130,5 +130,5 @@ pub(super) fn tag(text: &str) -> Result<(String, String), String> {
 
 /// Reads a process or message id.
 pub(super) fn id(text: &str) -> Result<Id, String> {
-    text.parse().map_err(|cause: ao_protocol::id::IdError| cause.to_string())
+    text.trim().parse().map_err(|cause: ao_protocol::id::IdError| cause.to_string())
 }

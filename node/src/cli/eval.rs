@@ -26,6 +26,7 @@ pub(super) struct Eval {
     #[arg(value_parser = id)]
     process: Id,
     /// The Lua to evaluate, such as 'x = 1' or '#Inbox'
+    #[arg(allow_hyphen_values = true)]
     lua: String,
     #[command(flatten)]
     signing: Signing,

@@ -11,9 +11,11 @@ mod spawn;
 mod start;
 mod wallet;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use ao_protocol::id::Id;
 use clap::{Args, Parser, Subcommand};
 
 /// A peer-to-peer node for ao, the actor computer on Arweave.
@@ -62,7 +64,7 @@ struct Signing {
 
 /// Runs the command line. Exit codes: 0 done, 1 failed, 2 wrong usage.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(std::env::args_os().map(shielded));
     match cli.command {
         Command::Start(_) => abort_on_panic(),
         // As other commands do: the reader of a pipe that has seen enough ends the writer.
@@ -99,6 +101,15 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// An argument as clap takes it: one id in 64 begins with a dash and would be read as flags. A blank before it makes it a
+/// value; ids are parsed without blanks around them.
+fn shielded(argument: OsString) -> OsString {
+    match argument.to_str() {
+        Some(text) if text.starts_with('-') && text.parse::<Id>().is_ok() => format!(" {text}").into(),
+        _ => argument,
+    }
+}
+
 /// A part of a node that panicked must not leave the others behind as if all were well: whoever watches the process
 /// sees it end, and a start resumes from the log. Only answering a request is a part that can fail alone.
 fn abort_on_panic() {
@@ -109,4 +120,27 @@ fn abort_on_panic() {
             std::process::abort();
         }
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_that_begins_with_a_dash_is_no_flag() {
+        let id = "-hj5EGb0ZQxRaz-CaP5BPLQ7ihWDMYzotM97S0xgYbQ";
+        let read = |arguments: &[&str]| Cli::try_parse_from(arguments.iter().map(OsString::from).map(shielded));
+        for arguments in [
+            ["ao-node", "log", id, "--from", "3", "--json"].as_slice(),
+            &["ao-node", "log", "--from=3", id],
+            &["ao-node", "result", id, id],
+            &["ao-node", "eval", id, "-- a comment"],
+            &["ao-node", "send", id, "data", "--action", "x"],
+            &["ao-node", "spawn", "--scheduler", id, "--module", id],
+        ] {
+            let read = read(arguments);
+            assert!(read.is_ok(), "{arguments:?}: {}", read.err().map_or_else(String::new, |cause| cause.to_string()));
+        }
+        assert!(read(&["ao-node", "log", "-hj5"]).is_err());
+    }
 }

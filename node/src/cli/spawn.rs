@@ -43,7 +43,7 @@ pub(super) struct Spawn {
 }
 
 fn parse_address(text: &str) -> Result<Address, String> {
-    text.parse().map_err(|cause: ao_protocol::id::IdError| cause.to_string())
+    text.trim().parse().map_err(|cause: ao_protocol::id::IdError| cause.to_string())
 }
 
 impl Spawn {
