@@ -1,6 +1,6 @@
 //! An attestation with the outcomes that it is about, as they are gossiped: whoever follows the process and does not
-//! compute it has them at once and need not ask. Only few bytes travel this way, and only from the unit that believes to
-//! be the first; all others gossip the bare attestation, and large outcomes are asked for.
+//! compute it has them at once and need not ask. Only few bytes travel this way, and only from the unit that believes
+//! to be the first; all others gossip the bare attestation, and large outcomes are asked for.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;

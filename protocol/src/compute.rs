@@ -81,8 +81,8 @@ pub struct Attestor<'a> {
     pub signer: &'a dyn Signer,
 }
 
-/// Records the outcomes of consecutive jobs: outcomes, cursor and one attestation for all in one batch. None is attested
-/// when there is no job.
+/// Records the outcomes of consecutive jobs: outcomes, cursor and one attestation for all in one batch. Nothing is
+/// attested when there is no job.
 pub fn record(
     evaluated: Vec<(Job, Outcome)>,
     attestor: &Attestor<'_>,

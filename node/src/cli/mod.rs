@@ -101,8 +101,8 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// An argument as clap takes it: one id in 64 begins with a dash and would be read as flags. A blank before it makes it a
-/// value; ids are parsed without blanks around them.
+/// An argument as clap takes it: one id in 64 begins with a dash and would be read as flags. A blank before it makes it
+/// a value; ids are parsed without blanks around them.
 fn shielded(argument: OsString) -> OsString {
     match argument.to_str() {
         Some(text) if text.starts_with('-') && text.parse::<Id>().is_ok() => format!(" {text}").into(),
