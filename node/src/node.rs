@@ -23,7 +23,7 @@ use crate::drive::inbound::{Inbound, roles_text};
 use crate::drive::repair::Follower;
 use crate::drive::scheduler::{Scheduler, Surroundings};
 use crate::drive::submit::Submitter;
-use crate::drive::{Change, World, adopt, cron, indexer, location, measures, messenger};
+use crate::drive::{Change, World, adopt, cron, indexer, location, measures, messenger, uploads};
 use crate::http::{self, Api, Clients};
 use crate::metrics::Registering;
 use crate::net::{Net, NetConfig, NetEvent, NetMetrics, PeerKey};
@@ -194,6 +194,7 @@ fn play_roles(
     tokio::spawn(Inbound::new(world.clone(), follower, scheduler, api.passed_on()).run(events));
     tokio::spawn(adopt::run(world.clone(), computer));
     tokio::spawn(indexer::run(world.clone()));
+    tokio::spawn(uploads::run(world.clone()));
     tokio::spawn(location::run(world.clone()));
     if world.plays(Role::Mu) {
         tokio::spawn(messenger::run(world.clone(), submitter));

@@ -165,11 +165,14 @@ test('--cron', async () => {
 
 test('--list, and a module by its name', async () => {
   const process = await spawn('listed')
-  const { transactions } = await graphql(network, `query ($owners: [String!]!) {
-    transactions(first: 100, owners: $owners, tags: [
-      { name: "Data-Protocol", values: ["ao"] }, { name: "Type", values: ["Process"]}]) {
-      edges { node { id owner { address } tags { name value } } } } }`, { owners: [neo.address] })
-  assert.ok(transactions.edges.some(({ node }) => node.id === process && node.owner.address === neo.address))
+  // The gateway is another node than the scheduler: it learns of the process a moment later.
+  await until('the process in the list', async () => {
+    const { transactions } = await graphql(network, `query ($owners: [String!]!) {
+      transactions(first: 100, owners: $owners, tags: [
+        { name: "Data-Protocol", values: ["ao"] }, { name: "Type", values: ["Process"]}]) {
+        edges { node { id owner { address } tags { name value } } } } }`, { owners: [neo.address] })
+    return transactions.edges.some(({ node }) => node.id === process && node.owner.address === neo.address)
+  })
   const { transactions: modules } = await graphql(network, `query FindAoModuleByName($name: String!) {
     transactions(tags: [{ name: "Type", values: ["Module"] }, { name: "Data-Protocol", values: ["ao"] },
       { name: "Name", values: [$name] }], sort: HEIGHT_DESC, first: 100) {

@@ -105,6 +105,13 @@ for (const size of [256 * KIB - 1, 256 * KIB, 256 * KIB + 1, 288 * KIB, 512 * KI
     assert.ok(data.equals(await arweave.transactions.getData(transaction.id, { decode: true })))
     const whole = await fetch(`${network.gateway_url}/${transaction.id}`)
     assert.ok(data.equals(Buffer.from(await whole.arrayBuffer())))
+    const head = await fetch(`${network.gateway_url}/raw/${transaction.id}`, { method: 'HEAD' })
+    assert.equal(head.headers.get('content-length'), `${size}`)
+    const [from, to] = [size - 256 * KIB < 0 ? 10 : size - 256 * KIB, size - 2]
+    const headers = { Range: `bytes=${from}-${to}` }
+    const part = await fetch(`${network.gateway_url}/raw/${transaction.id}`, { headers })
+    assert.equal(part.status, 206)
+    assert.ok(data.subarray(from, to + 1).equals(Buffer.from(await part.arrayBuffer())))
   })
 }
 

@@ -208,9 +208,31 @@ test('a body that does not come is not waited for without end', { timeout: 60_00
   }
 })
 
-test('nor are headers', { timeout: 60_000 }, async () => {
-  await raw(mu, 'POST / HTTP/1.1\r\nHost: x\r\n')
+test('nor are headers, nor a client that does not read', { timeout: 90_000 }, async () => {
+  await Promise.all([raw(mu, 'POST / HTTP/1.1\r\nHost: x\r\n'), unread()])
 })
+
+/** Asks for more than what fits on the way and does not take it; by then the node has given up. */
+async function unread () {
+  const size = 8 * 1024 * 1024
+  const signer = new ArweaveSigner(neo.jwk)
+  const large = createData(Buffer.alloc(size), signer)
+  await large.sign(signer)
+  assert.equal((await fetch(`${gateway}/tx`, posted(large.getRaw()))).status, 200)
+  const times = 8
+  const { hostname, port } = new URL(gateway)
+  let received = 0
+  await new Promise(resolve => {
+    const socket = connectSocket(Number(port), hostname, () => {
+      socket.pause()
+      socket.write(`GET /raw/${large.id} HTTP/1.1\r\nHost: x\r\n\r\n`.repeat(times))
+      setTimeout(() => socket.resume(), 40_000)
+    })
+    socket.on('data', bytes => { received += bytes.length })
+    socket.on('close', resolve).on('error', () => {})
+  })
+  assert.ok(received < times * size, `${received} bytes came`)
+}
 
 test('after all that the network works', async () => {
   assert.equal(await process.eval('1 + 1'), '2')

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::{Block, BlockId};
 use crate::drive::{World, now_ms, unbundle};
-use crate::store::{Account, DataRoot, Posted, Store, StoredChunk};
+use crate::store::{Account, DataRoot, Store, StoredChunk};
 
 /// Largest data of one transaction, in bytes.
 pub const MAX_DATA_BYTES: u64 = 256 * 1024 * 1024;
@@ -119,6 +119,12 @@ impl DevChain {
 
     /// Mines until the log fails.
     pub async fn run(self) {
+        let chain = self.clone();
+        let left = tokio::task::spawn_blocking(move || chain.unpack_left());
+        // It can't be joined when the node is stopping.
+        if let Err(cause) = left.await.unwrap_or(Ok(())) {
+            return self.0.world.fail(&cause);
+        }
         let mut last = Instant::now();
         loop {
             tokio::select! {
@@ -143,32 +149,43 @@ impl DevChain {
                 let block = newest.next(now_ms() / 1000, chain.store().pending()?);
                 chain.store().keep_mined(&block)?;
                 drop(turn);
-                chain.0.world.mined(block);
+                chain.0.world.mined(block.clone());
+                for id in &block.transactions {
+                    chain.unpack(id)?;
+                }
             }
-            chain.unpack()
+            Ok(())
         });
         // It can't be joined when the node is stopping.
         mined.await.unwrap_or(Ok(()))
     }
 
-    /// Takes bundles apart that are mined and whole.
-    fn unpack(&self) -> Result<(), LogError> {
-        for id in self.store().to_unpack()? {
-            let Some(posted) = self.store().transaction(&id)?.filter(|posted| posted.height.is_some()) else {
-                continue;
-            };
-            let Some(data) = self.data(&posted)? else { continue };
-            unbundle::unpack(self.store(), id, &data)?;
-            self.store().unpacked(&id)?;
+    /// Takes a transaction apart, if it is a bundle, mined and whole.
+    fn unpack(&self, id: &Id) -> Result<(), LogError> {
+        let store = self.store();
+        if !store.is_to_unpack(id)? {
+            return Ok(());
         }
-        Ok(())
+        let Some(posted) = store.transaction(id)?.filter(|posted| posted.height.is_some()) else { return Ok(()) };
+        let data = match DataRoot::of(&posted.transaction) {
+            Some(root) => store.chunked_data(&root)?,
+            None => Some(Vec::new()),
+        };
+        let Some(data) = data else { return Ok(()) };
+        unbundle::unpack(store, *id, &data)?;
+        store.unpacked(id)
     }
 
-    /// The data of a transaction; none while a piece of it is missing.
-    pub fn data(&self, posted: &Posted) -> Result<Option<Vec<u8>>, LogError> {
-        match DataRoot::of(&posted.transaction) {
-            Some(root) => self.store().chunked_data(&root),
-            None => Ok(Some(Vec::new())),
+    /// Takes apart what was left when the node ended.
+    fn unpack_left(&self) -> Result<(), LogError> {
+        let mut after = None;
+        loop {
+            let left = self.store().to_unpack(after.as_ref())?;
+            let Some(last) = left.last() else { return Ok(()) };
+            after = Some(*last);
+            for id in &left {
+                self.unpack(id)?;
+            }
         }
     }
 
@@ -234,10 +251,12 @@ impl DevChain {
             return Err(ChunkRefusal::UnknownRoot);
         }
         let turn = self.turn();
-        self.store().keep_chunk(root, &StoredChunk { range, proof, data })?;
+        let whole = self.store().keep_chunk(root, &StoredChunk { range, proof, data })?;
         drop(turn);
-        if !self.store().to_unpack()?.is_empty() {
-            self.unpack()?;
+        if whole {
+            for id in self.store().to_unpack_of(root)? {
+                self.unpack(&id)?;
+            }
         }
         Ok(())
     }

@@ -17,6 +17,10 @@ const ASKED_EVERY: Duration = Duration::from_secs(1);
 /// Most blocks that are fetched after a pause; older ones stay unknown here.
 const MAX_FOLLOWED_BLOCKS: u64 = 200;
 
+/// Highest height and latest second that a block may have: beyond them numbers are wrong, and those that are computed
+/// from them would overflow.
+const MAX_BLOCK_NUMBER: u64 = 1 << 40;
+
 /// A block as the HTTP API gives it.
 #[derive(Debug, Deserialize)]
 struct BlockJson {
@@ -45,7 +49,8 @@ async fn follow(world: &World) -> Result<(), LogError> {
         let Some(unit) = world.chain_unit() else { continue };
         let Some(newest) = ask(world, &unit, "/block/current").await else { continue };
         let known = world.newest_block();
-        if newest.id == known.id {
+        // A chain does not shrink: slots are dated by it.
+        if newest.height <= known.height && known.id != Block::none().id {
             continue;
         }
         let missing = known.height + 1..newest.height;
@@ -73,6 +78,9 @@ async fn ask(world: &World, unit: &Unit, path: &str) -> Option<Block> {
 fn read(body: &[u8]) -> Option<Block> {
     let json: BlockJson = serde_json::from_slice(body).ok()?;
     let id = |text: &str| text.parse::<BlockId>().ok();
+    if json.height > MAX_BLOCK_NUMBER || json.timestamp > MAX_BLOCK_NUMBER {
+        return None;
+    }
     Some(Block {
         height: json.height,
         id: id(&json.indep_hash)?,
@@ -91,7 +99,8 @@ mod tests {
         let id = BlockId([5; 48]);
         let text = format!(r#"{{"height":7,"indep_hash":"{id}","previous_block":"{id}","timestamp":9,"txs":[]}}"#);
         assert_eq!(read(text.as_bytes()).unwrap().height, 7);
-        for wrong in [text.replace("7,", "-7,"), text.replace(&id.to_string(), "x"), String::new()] {
+        let (height, time) = (text.replace("7,", "18446744073709551615,"), text.replace(":9,", ":1099511627777,"));
+        for wrong in [text.replace("7,", "-7,"), text.replace(&id.to_string(), "x"), height, time, String::new()] {
             assert_eq!(read(wrong.as_bytes()), None);
         }
     }

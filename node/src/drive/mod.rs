@@ -20,6 +20,7 @@ pub mod scheduler;
 pub mod submit;
 pub mod tally;
 pub mod unbundle;
+pub mod uploads;
 pub mod verified;
 
 use std::sync::Arc;

@@ -14,8 +14,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::error::ApiError;
+use super::outcome::Patience;
 use super::passed_on::FromPeer;
-use super::{Api, PASSED_ON_WAIT, RESULT_WAIT, outcome_json, query};
+use super::{Api, outcome_json, query};
 use crate::drive::compute::Computer;
 use crate::drive::dry_run::DryRunError;
 
@@ -126,7 +127,7 @@ impl Api {
         passed: FromPeer,
     ) -> Result<Value, NotHere> {
         if let Some(to) = to.filter(|_| self.world.follows(process)) {
-            let tip = self.known(process).await?;
+            let tip = self.known(process, Patience::new(passed)).await?;
             let slot = self.world.log().slot_of_item(process, to)?;
             let unknown = || ApiError::NotFound(format!("message {to} is not in the log of process {process}"));
             let slot = slot.ok_or_else(unknown)?;
@@ -155,9 +156,9 @@ impl Api {
             _ if passed.0 => return Err(ApiError::Upstream(format!("{process} is not computed here")).into()),
             _ => return Err(NotHere::Elsewhere),
         };
-        let tip = self.known(process).await?;
-        let limit = if passed.0 { PASSED_ON_WAIT } else { RESULT_WAIT };
-        let Ok(answer) = tokio::time::timeout(limit, question(computer)).await else {
+        let patience = Patience::new(passed);
+        let tip = self.known(process, patience).await?;
+        let Ok(answer) = tokio::time::timeout(patience.left(), question(computer)).await else {
             return Err(ApiError::NotYet(format!("process {process} is not computed up to slot {tip} yet")).into());
         };
         answer.map_err(|cause| match cause {

@@ -3,17 +3,20 @@
 
 use ao_protocol::id::Id;
 use ao_protocol::log::{Log, LogError, MAX_PAGE};
+use ao_protocol::wire::MAX_RESPONSE_BYTES;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
+use thiserror::Error;
 
 use super::cursor::{Bound, Cursor, Sort};
 use super::error::ApiError;
 use super::{outcome_json, query};
 
-/// Slots that are looked at for one page; then it ends early and says that more follow.
-const MAX_LOOKED_AT: usize = 10_000;
-/// Bytes of outcomes after which a page ends; one outcome always fits.
-const MAX_PAGE_BYTES: usize = 8 * 1024 * 1024;
+/// Slots that are looked at for one page; then it ends early and says that more follow. A page without an edge has no
+/// cursor to go on from: it looks further, up to the second number.
+const MAX_LOOKED_AT: [usize; 2] = [10_000, 200_000];
+/// Bytes of JSON after which a page ends; one outcome always fits. A page can be passed on.
+const MAX_PAGE_BYTES: usize = MAX_RESPONSE_BYTES / 2;
 
 /// What of a list is wanted.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -42,7 +45,7 @@ impl Range {
     /// A list of all outcomes. The order that a cursor carries wins over the query's.
     pub(super) fn results(&self) -> Result<Listing, ApiError> {
         let mut listing = self.read(25)?;
-        let carried = listing.from.as_ref().or(listing.to.as_ref()).and_then(Bound::sort);
+        let carried = [&listing.from, &listing.to].into_iter().flatten().find_map(Bound::sort);
         listing.sort = carried.or(Sort::read(&self.sort)?).unwrap_or_default();
         Ok(listing)
     }
@@ -64,43 +67,73 @@ impl Range {
 }
 
 impl Listing {
-    /// The page.
-    pub(super) fn page(&self, log: &dyn Log, process: &Id) -> Result<Value, LogError> {
-        let mut edges = Vec::new();
+    /// The page, as JSON.
+    pub(super) fn page(&self, log: &dyn Log, process: &Id) -> Result<String, ListError> {
+        let mut edges = String::new();
+        let mut count = 0;
         let mut more = false;
         if let Some(computed) = log.computed(process)? {
             let behind = |bound: &Bound| bound.behind(log, process, computed.slot);
             let first = self.from.as_ref().map(behind).transpose()?.unwrap_or(0);
             let end = self.to.as_ref().map(behind).transpose()?.unwrap_or(u64::MAX).min(computed.slot + 1);
             let mut slots = Slots { log, process, first, end, sort: self.sort, firings: self.firings };
-            let mut bytes = 0;
             let mut looked_at = 0;
             while let Some(slot) = slots.next()? {
-                let (Some(record), Some(entry)) = (log.outcome(process, slot)?, log.entry(process, slot)?) else {
-                    break;
-                };
+                let Some(record) = log.outcome(process, slot)? else { break };
                 looked_at += 1;
-                bytes += record.outcome.len();
-                let full = edges.len() >= self.limit || (bytes > MAX_PAGE_BYTES && !edges.is_empty());
-                let shown = record.outcome.error.is_none();
-                if looked_at > MAX_LOOKED_AT || (full && shown) {
+                if looked_at > MAX_LOOKED_AT[usize::from(count == 0)] {
+                    if count == 0 {
+                        return Err(ListError::OnlyErrors(slot));
+                    }
                     more = true;
                     break;
                 }
-                if !shown {
+                if record.outcome.error.is_some() {
                     continue;
                 }
+                let Some(entry) = log.entry(process, slot)? else { break };
                 let statement = &entry.assignment.statement;
                 let cursor = Cursor {
+                    // Of a firing the time that it was due, as ao has it: it may have got its slot later.
                     timestamp: statement.cron.as_ref().map_or(statement.timestamp_ms, |firing| firing.time_ms),
                     ordinate: slot.to_string(),
                     cron: statement.cron.as_ref().map(|firing| firing.cron.clone()),
                     sort: self.sort,
                 };
-                edges.push(json!({ "node": outcome_json::node(&record.outcome), "cursor": cursor.encode() }));
+                let edge = json!({ "node": outcome_json::node(&record.outcome), "cursor": cursor.encode() });
+                let edge = edge.to_string();
+                if count >= self.limit || (count > 0 && edges.len() + edge.len() > MAX_PAGE_BYTES) {
+                    more = true;
+                    break;
+                }
+                if count > 0 {
+                    edges.push(',');
+                }
+                edges.push_str(&edge);
+                count += 1;
             }
         }
-        Ok(json!({ "pageInfo": { "hasNextPage": more }, "edges": edges }))
+        Ok(format!("{{\"pageInfo\":{{\"hasNextPage\":{more}}},\"edges\":[{edges}]}}"))
+    }
+}
+
+/// Why there is no page.
+#[derive(Debug, Error)]
+pub(super) enum ListError {
+    /// The client would have no cursor to go on from.
+    #[error("too many slots up to {0} ended in errors, which are not listed: ask with a time as from or to")]
+    OnlyErrors(u64),
+    /// The database failed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+impl From<ListError> for ApiError {
+    fn from(cause: ListError) -> ApiError {
+        match cause {
+            ListError::OnlyErrors(_) => ApiError::Unprocessable(cause.to_string()),
+            ListError::Log(cause) => cause.into(),
+        }
     }
 }
 

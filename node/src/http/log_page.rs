@@ -4,7 +4,8 @@ use ao_protocol::entry::Entry;
 use ao_protocol::id::{Id, encode_base64url};
 use ao_protocol::item::VerifiedItem;
 use ao_protocol::log::{Log, LogError};
-use serde_json::{Value, json};
+use ao_protocol::wire::MAX_RESPONSE_BYTES;
+use serde_json::{Map, Value, json};
 
 use super::cursor::first_after;
 use super::error::ApiError;
@@ -14,8 +15,8 @@ use super::query;
 const DEFAULT_LIMIT: usize = 100;
 /// Most entries in a page; equal timestamps at its end may make it longer.
 const MAX_LIMIT: usize = 1000;
-/// Bytes of items after which a page ends, equal timestamps or not; one entry always fits.
-const MAX_PAGE_BYTES: usize = 16 * 1024 * 1024;
+/// Bytes of JSON after which a page ends, equal timestamps or not; one entry always fits. A page can be passed on.
+const MAX_PAGE_BYTES: usize = MAX_RESPONSE_BYTES / 2;
 
 /// Which part of a log is wanted. Lower bounds are exclusive, upper ones inclusive.
 #[derive(Clone, Debug)]
@@ -45,11 +46,26 @@ impl Wanted {
     }
 }
 
+/// Part of a log. Its entries are JSON already: as values they take many times the memory.
+#[derive(Debug, Default)]
+pub(super) struct Page {
+    edges: String,
+    has_next: bool,
+}
+
+impl Page {
+    /// The page as JSON, with what else is to be known of it.
+    pub(super) fn to_json(&self, more: Map<String, Value>) -> String {
+        let mut info = more;
+        info.insert("has_next_page".into(), json!(self.has_next));
+        format!("{{\"page_info\":{},\"edges\":[{}]}}", Value::Object(info), self.edges)
+    }
+}
+
 /// A page of a log.
-pub(super) fn page(log: &dyn Log, process: &Id, wanted: &Wanted) -> Result<Value, LogError> {
-    let Some(tip) = log.tip(process)? else {
-        return Ok(json!({ "page_info": { "has_next_page": false }, "edges": [] }));
-    };
+pub(super) fn page(log: &dyn Log, process: &Id, wanted: &Wanted) -> Result<Page, LogError> {
+    let mut page = Page::default();
+    let Some(tip) = log.tip(process)? else { return Ok(page) };
     let by_nonce = matches!(wanted.bounds, Bounds::Nonce(..));
     let (first, end) = match wanted.bounds {
         Bounds::Nonce(from, to) => {
@@ -63,27 +79,31 @@ pub(super) fn page(log: &dyn Log, process: &Id, wanted: &Wanted) -> Result<Value
         }
     };
     let end = end.min(tip.slot + 1);
-    let mut edges: Vec<Value> = Vec::new();
     let mut last_ms = None;
     let mut slot = first;
-    let mut bytes = 0;
+    let mut count = 0;
     while slot < end {
         let Some(entry) = log.entry(process, slot)? else { break };
-        bytes += entry.item.bytes().len();
-        if bytes > MAX_PAGE_BYTES && !edges.is_empty() {
-            break;
-        }
         let time = entry.assignment.statement.timestamp_ms;
         // The next page starts after this one's last time: entries of the same time must not be cut apart.
-        if edges.len() >= wanted.limit && (by_nonce || last_ms != Some(time)) {
+        if count >= wanted.limit && (by_nonce || last_ms != Some(time)) {
             break;
         }
         let cursor = if by_nonce { slot.to_string() } else { time.to_string() };
-        edges.push(json!({ "cursor": cursor, "node": node(&entry, wanted.anchors) }));
+        let edge = json!({ "cursor": cursor, "node": node(&entry, wanted.anchors) }).to_string();
+        if count > 0 && page.edges.len() + edge.len() > MAX_PAGE_BYTES {
+            break;
+        }
+        if count > 0 {
+            page.edges.push(',');
+        }
+        page.edges.push_str(&edge);
         last_ms = Some(time);
         slot += 1;
+        count += 1;
     }
-    Ok(json!({ "page_info": { "has_next_page": slot < end }, "edges": edges }))
+    page.has_next = slot < end;
+    Ok(page)
 }
 
 /// Message and assignment of a slot.

@@ -16,6 +16,7 @@ mod log_page;
 mod measure;
 mod mu;
 mod openapi;
+mod outcome;
 mod outcome_json;
 mod own_words;
 mod panics;
@@ -24,6 +25,7 @@ mod query;
 mod rate;
 mod request_id;
 mod server;
+mod share;
 mod state;
 mod su;
 
@@ -58,13 +60,8 @@ use crate::metrics::Metrics;
 pub(crate) const MAX_BODY_BYTES: usize = MAX_ITEM_BYTES + 1024;
 /// Longest wait for an item to get its slot here before it is called unknown.
 pub(crate) const ENTRY_WAIT: Duration = Duration::from_secs(5);
-/// Longest wait for the outcome of a slot.
-pub(crate) const RESULT_WAIT: Duration = Duration::from_secs(30);
 /// How long a browser may remember that it may ask from any page.
 const CORS_AGE: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// Longest wait for the outcome of a slot when a peer passed the call on: its own request ends after 10 s.
-pub(crate) const PASSED_ON_WAIT: Duration = Duration::from_secs(8);
 
 /// What handlers need.
 #[derive(Clone)]
@@ -92,7 +89,9 @@ impl Api {
     pub(crate) fn passed_on(&self) -> PassedOn {
         let router = Router::new().nest("/su", su::router()).nest("/cu", cu::router());
         let router = router.merge(gateway::for_peers(self)).with_state(self.clone());
-        PassedOn::new(router.layer(from_fn_with_state(self.clone(), hyperbeam::or_else)))
+        let router = router.layer(from_fn_with_state(self.clone(), hyperbeam::or_else));
+        // The network bounds calls, and by more than what extractors take when nothing is said.
+        PassedOn::new(router.layer(DefaultBodyLimit::disable()))
     }
 
     /// All paths. A node with exactly one role serves that role's API at the root too, so that its URL
@@ -126,7 +125,8 @@ impl Api {
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
         let (rates, metrics) = (Rates::new(clients), self.metrics.clone());
-        server::serve(listener, surrounded(self.router(), rates, metrics, Places::new(MAX_HTTP_REQUESTS)), stop).await
+        let places = Places::new(MAX_HTTP_REQUESTS, rates.clone());
+        server::serve(listener, surrounded(self.router(), rates.clone(), metrics, places), rates, stop).await
     }
 }
 
@@ -166,8 +166,9 @@ mod tests {
         let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let metrics = Registering::new().finish();
-        let router = surrounded(router, Rates::new(Clients::default()), metrics, Places::new(1));
-        tokio::spawn(server::serve(listener, router, std::future::pending()));
+        let rates = Rates::new(Clients::default());
+        let router = surrounded(router, rates.clone(), metrics, Places::new(1, rates.clone()));
+        tokio::spawn(server::serve(listener, router, rates, std::future::pending()));
         url
     }
 

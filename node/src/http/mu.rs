@@ -19,7 +19,9 @@ use serde_json::{Value, json};
 use tracing::{debug, warn};
 
 use super::error::ApiError;
-use super::{Api, ENTRY_WAIT, RESULT_WAIT, query};
+use super::outcome::Patience;
+use super::passed_on::FromPeer;
+use super::{Api, ENTRY_WAIT, query};
 use crate::drive::{Change, assign, lookup};
 
 /// How long a scheduler may take before a message for it is gossiped, too.
@@ -210,11 +212,11 @@ async fn push(
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let id = query::id("message", &message)?;
     let process = query::process_id(&of.process_id)?;
-    let log = api.world.log();
-    let slot = api.world.wait_for(&process, ENTRY_WAIT, || log.slot_of_item(&process, &id)).await?;
+    let (log, patience) = (api.world.log(), Patience::new(FromPeer(false)));
+    let slot = api.world.wait_for(&process, patience.for_entry(), || log.slot_of_item(&process, &id)).await?;
     let unknown = || ApiError::NotFound(format!("message {id} is not in the log of process {process}"));
     let slot = slot.ok_or_else(unknown)?;
-    let entries = api.outcome(&process, slot, RESULT_WAIT).await?.outcome.entries();
+    let entries = api.outcome(&process, slot, patience.left()).await?.outcome.entries();
     if number >= entries {
         let text = format!("message {id} sent {entries} things; there is no number {number}");
         return Err(ApiError::NotFound(text));

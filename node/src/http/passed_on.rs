@@ -10,7 +10,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequestParts, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method, StatusCode};
+use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, http};
 use tower::ServiceExt;
@@ -60,8 +60,8 @@ impl PassedOn {
         };
         let path = call.path.split('?').next().unwrap_or_default();
         let allowed = match call.body {
-            None => READ.iter().any(|allowed| path.starts_with(allowed)) || hyperbeam::is_reading(path),
-            Some(_) => POSTED.contains(&path) || hyperbeam::is_reading(path),
+            None => READ.iter().any(|allowed| path.starts_with(allowed)) || hyperbeam::is_reading(path, false),
+            Some(_) => POSTED.contains(&path) || hyperbeam::is_reading(path, true),
         };
         if !allowed {
             return error(StatusCode::FORBIDDEN, "this call may not be passed on");
@@ -112,6 +112,14 @@ impl Api {
             }
         }
         Err(ApiError::Upstream(last))
+    }
+}
+
+/// A path with the query of another.
+pub(super) fn with_query(path: String, uri: &Uri) -> String {
+    match uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path,
     }
 }
 

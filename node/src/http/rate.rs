@@ -60,10 +60,26 @@ impl Rates {
         }))
     }
 
+    /// Whether an address is that of this machine's own users, which are not limited unless a rate was asked for. A
+    /// proxy's is not: behind it may be anybody.
+    pub(super) fn is_free(&self, address: IpAddr) -> bool {
+        self.0.free_loopback && address.is_loopback() && !self.is_proxy(address)
+    }
+
+    /// Whether an address is that of a trusted proxy.
+    pub(super) fn is_proxy(&self, address: IpAddr) -> bool {
+        self.0.proxies.contains(&address)
+    }
+
+    /// The client's address.
+    pub(super) fn client(&self, request: &Request) -> Option<IpAddr> {
+        client::address(request, &self.0.proxies)
+    }
+
     /// Takes one request of an address; an error has the seconds until the next is allowed.
     fn take(&self, address: IpAddr) -> Result<(), u64> {
         let Some(limiter) = &self.0.limiter else { return Ok(()) };
-        if self.0.free_loopback && address.is_loopback() {
+        if self.is_free(address) {
             return Ok(());
         }
         limiter.check_key(&self.place(address)).map_err(|not_until| {
@@ -73,18 +89,13 @@ impl Rates {
     }
 
     fn place(&self, address: IpAddr) -> u64 {
-        // Who has one IPv6 address has the 2^64 of its network.
-        let network = match address {
-            IpAddr::V4(address) => u64::from(u32::from(address)),
-            IpAddr::V6(address) => u64::try_from(u128::from(address) >> 64).unwrap_or_default(),
-        };
-        self.0.hasher.hash_one((address.is_ipv6(), network)) % MAX_RATE_PLACES
+        self.0.hasher.hash_one(client::network(address)) % MAX_RATE_PLACES
     }
 }
 
 /// Refuses what comes too fast.
 pub(super) async fn limit(State(rates): State<Rates>, request: Request, next: Next) -> Result<Response, ApiError> {
-    if let Some(address) = client::address(&request, &rates.0.proxies) {
+    if let Some(address) = rates.client(&request) {
         rates.take(address).map_err(|seconds| ApiError::TooMany { address, seconds })?;
     }
     Ok(next.run(request).await)
@@ -118,6 +129,15 @@ mod tests {
         assert!(passed(&rates, "203.0.113.9", 2 * burst) < 2 * burst);
         let free = Rates::new(Clients { rate: Some(0), proxies: Vec::new() });
         assert_eq!(passed(&free, "203.0.113.9", 2 * burst), 2 * burst);
+    }
+
+    #[test]
+    fn who_is_behind_a_proxy_of_this_machine_is_not_free() {
+        let proxy: IpAddr = "127.0.0.1".parse().unwrap();
+        let rates = Rates::new(Clients { rate: None, proxies: vec![proxy] });
+        let burst = (DEFAULT_RATE.get() * BURST_SECONDS) as usize;
+        assert!(passed(&rates, "127.0.0.1", 2 * burst) < 2 * burst, "it said nothing of whom it asks for");
+        assert_eq!(passed(&rates, "127.0.0.2", 2 * burst), 2 * burst);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! The listener: takes connections in, as many as are allowed, and serves them. What axum's own server does not set:
-//! how long headers may take, and how many connections there may be.
+//! how long headers may take, how long a client may leave an answer unread, and how many connections there may be.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,13 +12,20 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio_io_timeout::TimeoutStream;
 use tower_http::add_extension::AddExtension;
 use tracing::{debug, warn};
 
 use super::client::Socket;
+use super::rate::Rates;
+use super::share::Shares;
 
 /// Most connections at once; a further one waits in the system's queue.
 pub(crate) const MAX_HTTP_CONNECTIONS: usize = 1024;
+/// Most of them from one address that is neither this machine's nor a trusted proxy's; a further one is closed.
+pub(crate) const MAX_CONNECTIONS_PER_ADDRESS: usize = 256;
+/// Longest time in which a client takes nothing of what is sent to it.
+const WRITE_LIMIT: Duration = Duration::from_secs(30);
 /// Longest time until a request's headers are there, counted from the connection's start or the last answer: also how
 /// long a connection may be idle.
 const HEADER_LIMIT: Duration = Duration::from_secs(30);
@@ -34,10 +41,16 @@ pub(crate) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 /// Serves until `stop` is done and the requests under way are answered.
-pub(super) async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) -> io::Result<()> {
+pub(super) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    rates: Rates,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
     let mut server = Builder::new(TokioExecutor::new()).http1_only();
     server.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_LIMIT);
     let places = Arc::new(Semaphore::new(MAX_HTTP_CONNECTIONS));
+    let shares = Shares::new(MAX_CONNECTIONS_PER_ADDRESS);
     let (stopping, _) = watch::channel(());
     let mut stop = std::pin::pin!(stop);
     loop {
@@ -46,6 +59,16 @@ pub(super) async fn serve(listener: TcpListener, router: Router, stop: impl Futu
             connection = accept(&listener) => connection,
             () = &mut stop => break,
         };
+        let address = peer.ip().to_canonical();
+        let limited = !(rates.is_free(address) || rates.is_proxy(address));
+        let share = limited.then(|| shares.take(address));
+        if matches!(share, Some(None)) {
+            debug!(%peer, "a connection is over its address's share");
+            continue;
+        }
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(WRITE_LIMIT));
+        let stream = Box::pin(stream);
         let router = AddExtension::new(router.clone(), Socket(peer.ip()));
         let connection = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
         let (connection, mut stopped) = (connection.into_owned(), stopping.subscribe());
@@ -61,7 +84,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, stop: impl Futu
             if let Err(cause) = served {
                 debug!(%peer, %cause, "a connection failed");
             }
-            drop(place);
+            drop((place, share));
         });
     }
     stopping.send_replace(());

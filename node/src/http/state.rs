@@ -7,10 +7,9 @@ use axum::http::{Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
-use super::cu::with_query;
 use super::dry_run::NotHere;
 use super::error::ApiError;
-use super::passed_on::FromPeer;
+use super::passed_on::{FromPeer, with_query};
 use super::{Api, query};
 
 #[derive(Debug, Deserialize)]

@@ -10,17 +10,19 @@ use ao_protocol::wire::{Call, ItemBytes};
 use axum::body::Bytes;
 use axum::extract::{OriginalUri, Path, Query, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::error::ApiError;
 use super::log_page::{self, Wanted};
 use super::mu::Assigning;
-use super::passed_on::FromPeer;
-use super::{Api, ENTRY_WAIT, query};
+use super::outcome::Patience;
+use super::passed_on::{FromPeer, with_query};
+use super::{Api, query};
 use crate::drive::{assign, lookup, now_ms};
 
 pub(super) fn router() -> Router<Api> {
@@ -110,22 +112,23 @@ async fn read(
     };
     let wanted = Wanted::read(&range)?;
     if !api.world.follows(&process) && !passed.0 {
-        let query = uri.query().unwrap_or_default();
-        return api.pass_on(Role::Su, &process, Call { path: format!("/su/{id}?{query}"), body: None }).await;
+        let path = with_query(format!("/su/{id}"), &uri);
+        return api.pass_on(Role::Su, &process, Call { path, body: None }).await;
     }
-    let log = api.world.log();
+    let (log, patience) = (api.world.log(), Patience::new(passed));
     if process == id {
-        api.world.wait_for(&process, ENTRY_WAIT, || log.tip(&process)).await?.ok_or_else(unknown)?;
+        api.world.wait_for(&process, patience.for_entry(), || log.tip(&process)).await?.ok_or_else(unknown)?;
         let world = api.world.clone();
         let page = tokio::task::spawn_blocking(move || log_page::page(world.log(), &process, &wanted)).await;
         let stopping = |_| ApiError::Internal("the node is stopping".into());
-        return Ok(Json(page.map_err(stopping)??).into_response());
+        let body = page.map_err(stopping)??.to_json(Map::new());
+        return Ok(([(CONTENT_TYPE, "application/json")], body).into_response());
     }
     let find = || match log.slot_of_item(&process, &id)? {
         Some(slot) => log.entry(&process, slot),
         None => by_assignment(log, &process, &id),
     };
-    let entry = api.world.wait_for(&process, ENTRY_WAIT, find).await?.ok_or_else(unknown)?;
+    let entry = api.world.wait_for(&process, patience.for_entry(), find).await?.ok_or_else(unknown)?;
     Ok(Json(log_page::node(&entry, range.show_anchor.is_some())).into_response())
 }
 
@@ -141,13 +144,15 @@ async fn latest(
     State(api): State<Api>,
     Path(process): Path<String>,
     Query(range): Query<Range>,
+    OriginalUri(uri): OriginalUri,
     passed: FromPeer,
 ) -> Result<Response, ApiError> {
     let process = query::id("process", &process)?;
     if !api.world.follows(&process) && !passed.0 {
-        return api.pass_on(Role::Su, &process, Call { path: format!("/su/{process}/latest"), body: None }).await;
+        let path = with_query(format!("/su/{process}/latest"), &uri);
+        return api.pass_on(Role::Su, &process, Call { path, body: None }).await;
     }
-    let tip = api.known(&process).await?;
+    let tip = api.known(&process, Patience::new(passed)).await?;
     let entry = api.world.log().entry(&process, tip)?.ok_or_else(unknown)?;
     Ok(Json(log_page::node(&entry, range.show_anchor.is_some())).into_response())
 }
@@ -158,7 +163,7 @@ async fn process(State(api): State<Api>, Path(process): Path<String>, passed: Fr
     if !api.world.follows(&process) && !passed.0 {
         return api.pass_on(Role::Su, &process, Call { path: format!("/su/processes/{process}"), body: None }).await;
     }
-    api.known(&process).await?;
+    api.known(&process, Patience::new(passed)).await?;
     let first = api.world.log().entry(&process, 0)?.ok_or_else(unknown)?;
     Ok(Json(log_page::process(&first)).into_response())
 }

@@ -10,6 +10,7 @@ use rocksdb::{IteratorMode, WriteBatch};
 use super::document::Document;
 use super::query::{EVERYTHING, Position, carrier, terms_of};
 use super::schema::{self, Place, SEQUENCE_KEY, Table};
+use super::search::{Effort, SearchError};
 use super::{Store, database};
 
 /// One writer of the index at a time: it holds the next sequence, until its batch is written.
@@ -21,6 +22,11 @@ pub(super) struct Indexing<'a> {
 }
 
 impl Indexing<'_> {
+    /// The same at another height: that of a block which comes in the same batch.
+    pub(super) fn at(self, height: u64) -> Self {
+        Indexing { height, ..self }
+    }
+
     /// Puts a document into the index; one that is in it stays where it is.
     pub(super) fn add(&mut self, batch: &mut WriteBatch, document: &Document) -> Result<Position, LogError> {
         let (position, new) = self.place(batch, &document.id)?;
@@ -60,11 +66,13 @@ impl Indexing<'_> {
 }
 
 impl Store {
-    /// Starts to index at a height. Nobody else does until the result is dropped, which must be after its batch was
-    /// written: what is new is seen by the next.
-    pub(super) fn indexing(&self, height: u64) -> Indexing<'_> {
+    /// Starts to index at the newest height. Nobody else does until the result is dropped, which must be after its
+    /// batch was written: what is new is seen by the next.
+    pub(super) fn indexing(&self) -> Result<Indexing<'_>, LogError> {
         let next = self.sequence.lock().unwrap_or_else(PoisonError::into_inner);
-        Indexing { store: self, next, height, new: HashMap::new() }
+        // Read under the lock: positions only go up.
+        let height = self.newest_height()?;
+        Ok(Indexing { store: self, next, height, new: HashMap::new() })
     }
 
     /// The sequence after the last one given.
@@ -75,7 +83,7 @@ impl Store {
     }
 
     /// The height of the newest block that is known here; 0 where no chain is known.
-    pub(super) fn newest_height(&self) -> Result<u64, LogError> {
+    fn newest_height(&self) -> Result<u64, LogError> {
         let Some(found) = self.db.iterator_cf(self.table(Table::Blocks)?, IteratorMode::End).next() else {
             return Ok(0);
         };
@@ -96,7 +104,7 @@ impl Store {
             return Ok(0);
         }
         let mut batch = WriteBatch::default();
-        let mut indexing = self.indexing(self.newest_height()?);
+        let mut indexing = self.indexing()?;
         for entry in &entries {
             // The item of a cron's firing is its assignment.
             if entry.assignment.statement.cron.is_none() {
@@ -111,13 +119,14 @@ impl Store {
     }
 
     /// A document by its id, and where it stands. One that has no position yet gets it now.
-    pub fn document(&self, id: &Id) -> Result<Option<(Position, Document)>, LogError> {
-        let Some(document) = self.describe(id)? else { return Ok(None) };
+    pub fn document(&self, id: &Id, effort: &Effort) -> Result<Option<(Position, Document)>, SearchError> {
+        effort.candidate()?;
+        let Some(document) = self.describe(id, effort)? else { return Ok(None) };
         if let Some(position) = self.read(Table::Positions, id.as_ref())? {
             return Ok(Some((position, document)));
         }
         let mut batch = WriteBatch::default();
-        let mut indexing = self.indexing(self.newest_height()?);
+        let mut indexing = self.indexing()?;
         let position = match self.read(Table::Items, id.as_ref())? {
             Some(Place::Assignment(..)) => indexing.place(&mut batch, id)?.0,
             _ => indexing.add(&mut batch, &document)?,
@@ -127,11 +136,12 @@ impl Store {
     }
 
     /// What is known of an id.
-    pub(super) fn describe(&self, id: &Id) -> Result<Option<Document>, LogError> {
+    pub(super) fn describe(&self, id: &Id, effort: &Effort) -> Result<Option<Document>, SearchError> {
         let Some(item) = self.item(id)? else {
             let mined = self.transaction(id)?.filter(|posted| posted.height.is_some());
             return Ok(mined.map(|posted| Document::from(&posted.transaction)));
         };
+        effort.read(item.bytes().len())?;
         Ok(Some(Document { bundled_in: self.bundled_in(id)?, ..Document::from(&item) }))
     }
 }

@@ -33,7 +33,7 @@ use schema::{FORMAT_KEY, FORMAT_VERSION, Place, Table};
 
 pub use document::Document;
 pub use query::{Filter, Position, TagCondition};
-pub use search::{Effort, Found, MAX_CANDIDATES, MAX_SEEKS, Search, SearchError};
+pub use search::{Effort, Found, MAX_CANDIDATES, MAX_READ_BYTES, MAX_SEEKS, Search, SearchError};
 pub use transactions::{Account, DataRoot, Posted, StoredChunk};
 pub use upload::Receipt;
 
@@ -231,7 +231,7 @@ impl Log for Store {
             if let Write::Item(item) = write {
                 let indexing = match &mut indexing {
                     Some(indexing) => indexing,
-                    None => indexing.insert(self.indexing(self.newest_height()?)),
+                    None => indexing.insert(self.indexing()?),
                 };
                 self.write_item(&mut writes, indexing, item)?;
                 continue;

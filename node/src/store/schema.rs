@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::transactions::DataRoot;
 
 /// Version of everything below. A database of another version is not opened.
-pub(super) const FORMAT_VERSION: u32 = 4;
+pub(super) const FORMAT_VERSION: u32 = 5;
 
 /// Key of the format version in the default column family.
 pub(super) const FORMAT_KEY: &[u8] = b"format";
@@ -61,6 +61,8 @@ pub(super) enum Table {
     Roots,
     /// data root, size, end → piece of data
     Chunks,
+    /// data root, size → bytes of it that are here
+    Held,
     /// end in the data of all transactions → transaction
     Weave,
     /// transaction that is a bundle → nothing
@@ -75,11 +77,13 @@ pub(super) enum Table {
     Carriers,
     /// item → the receipt that its uploader got
     Receipts,
+    /// item that was uploaded, and not yet taken apart and told to others → nothing
+    Uploads,
 }
 
 impl Table {
     /// All tables, to open them.
-    pub(super) const ALL: [Table; 28] = [
+    pub(super) const ALL: [Table; 30] = [
         Table::Entries,
         Table::Tips,
         Table::SlotsByItem,
@@ -101,6 +105,7 @@ impl Table {
         Table::Accounts,
         Table::Roots,
         Table::Chunks,
+        Table::Held,
         Table::Weave,
         Table::ToUnpack,
         Table::Postings,
@@ -108,6 +113,7 @@ impl Table {
         Table::Indexed,
         Table::Carriers,
         Table::Receipts,
+        Table::Uploads,
     ];
 
     /// The name of the column family.
@@ -134,6 +140,7 @@ impl Table {
             Table::Accounts => "accounts",
             Table::Roots => "roots",
             Table::Chunks => "chunks",
+            Table::Held => "held",
             Table::Weave => "weave",
             Table::ToUnpack => "to-unpack",
             Table::Postings => "postings",
@@ -141,6 +148,7 @@ impl Table {
             Table::Indexed => "indexed",
             Table::Carriers => "carriers",
             Table::Receipts => "receipts",
+            Table::Uploads => "uploads",
         }
     }
 

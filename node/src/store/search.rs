@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use std::sync::atomic::{self, AtomicUsize};
 
 use ao_protocol::id::Id;
+use ao_protocol::item::MAX_ITEM_BYTES;
 use ao_protocol::log::LogError;
 use rocksdb::{DB, DBRawIteratorWithThreadMode, IteratorMode, PrefixRange, ReadOptions, SnapshotWithThreadMode};
 use thiserror::Error;
@@ -17,6 +18,8 @@ use crate::arweave::Block;
 
 /// Most documents that one request may look at.
 pub const MAX_CANDIDATES: usize = 10_000;
+/// Most bytes of items that one request may have read: a page of the largest ones.
+pub const MAX_READ_BYTES: usize = 100 * MAX_ITEM_BYTES;
 /// Most seeks in the index that one request may make; a few hundred thousand take a second.
 pub const MAX_SEEKS: usize = 200_000;
 
@@ -25,8 +28,8 @@ pub const MAX_SEEKS: usize = 200_000;
 pub enum SearchError {
     /// It would take too long.
     #[error(
-        "this query is too costly: it looked at {MAX_CANDIDATES} items or {MAX_SEEKS} places of the index; \
-         narrow it by an owner, a recipient, a tag that fewer items have, or a range of blocks"
+        "this query is too costly: it looked at {MAX_CANDIDATES} items, {MAX_READ_BYTES} bytes of them or {MAX_SEEKS} \
+         places of the index; narrow it by an owner, a recipient, a tag that fewer items have, or a range of blocks"
     )]
     TooCostly,
     /// The database failed.
@@ -38,21 +41,26 @@ pub enum SearchError {
 #[derive(Debug, Default)]
 pub struct Effort {
     candidates: AtomicUsize,
+    bytes: AtomicUsize,
     seeks: AtomicUsize,
 }
 
 impl Effort {
-    fn candidate(&self) -> Result<(), SearchError> {
-        Effort::count(&self.candidates, MAX_CANDIDATES)
+    pub(super) fn candidate(&self) -> Result<(), SearchError> {
+        Effort::count(&self.candidates, 1, MAX_CANDIDATES)
+    }
+
+    pub(super) fn read(&self, bytes: usize) -> Result<(), SearchError> {
+        Effort::count(&self.bytes, bytes, MAX_READ_BYTES)
     }
 
     fn seek(&self) -> Result<(), SearchError> {
-        Effort::count(&self.seeks, MAX_SEEKS)
+        Effort::count(&self.seeks, 1, MAX_SEEKS)
     }
 
-    fn count(counter: &AtomicUsize, limit: usize) -> Result<(), SearchError> {
-        let before = counter.fetch_add(1, atomic::Ordering::Relaxed);
-        if before < limit { Ok(()) } else { Err(SearchError::TooCostly) }
+    fn count(counter: &AtomicUsize, more: usize, limit: usize) -> Result<(), SearchError> {
+        let before = counter.fetch_add(more, atomic::Ordering::Relaxed);
+        if before.saturating_add(more) <= limit { Ok(()) } else { Err(SearchError::TooCostly) }
     }
 }
 
@@ -173,7 +181,7 @@ impl Store {
             wanted = if newest_first { at.checked_sub(1) } else { at.checked_add(1) };
             effort.candidate()?;
             let position = Position::of_number(at);
-            let Some(document) = self.at(&snapshot, at)? else { continue };
+            let Some(document) = self.at(&snapshot, at, effort)? else { continue };
             if search.filter.matches(position, &document) {
                 if found.documents.len() >= search.limit {
                     found.more = true;
@@ -192,11 +200,16 @@ impl Store {
         Ok(Range { term, iterator, at: At::Start })
     }
 
-    fn at(&self, snapshot: &SnapshotWithThreadMode<'_, DB>, place: u128) -> Result<Option<Document>, LogError> {
+    fn at(
+        &self,
+        snapshot: &SnapshotWithThreadMode<'_, DB>,
+        place: u128,
+        effort: &Effort,
+    ) -> Result<Option<Document>, SearchError> {
         let key = schema::posting(&EVERYTHING, place);
         let id = snapshot.get_cf(self.table(Table::Postings)?, key).map_err(database)?;
         let id = id.and_then(|id| <[u8; 32]>::try_from(id).ok());
-        id.map_or(Ok(None), |id| self.describe(&Id::from(id)))
+        id.map_or(Ok(None), |id| self.describe(&Id::from(id), effort))
     }
 
     /// A page of blocks between two heights, both included, and whether there is another one behind them.

@@ -122,6 +122,7 @@ impl Store {
                     let stored = StoredChunk { range, proof: chunk.proof, data: bytes.to_vec() };
                     self.put(&mut batch, Table::Chunks, &schema::chunk(&root, chunk.end), &stored)?;
                 }
+                self.put(&mut batch, Table::Held, &schema::data_root(&root), &root.size)?;
             }
         }
         if to_unpack {
@@ -130,11 +131,47 @@ impl Store {
         self.write_synced(batch)
     }
 
-    /// Keeps a piece of data whose place was proven, synced.
-    pub fn keep_chunk(&self, root: &DataRoot, chunk: &StoredChunk) -> Result<(), LogError> {
+    /// Keeps a piece of data whose place was proven, synced; says whether the data is whole by that. The caller sees to
+    /// it that nobody else does so at the same time.
+    pub fn keep_chunk(&self, root: &DataRoot, chunk: &StoredChunk) -> Result<bool, LogError> {
         let mut batch = WriteBatch::default();
-        self.put(&mut batch, Table::Chunks, &schema::chunk(root, chunk.range.end), chunk)?;
-        self.write_synced(batch)
+        let key = schema::chunk(root, chunk.range.end);
+        let known = self.read::<StoredChunk>(Table::Chunks, &key)?.is_some();
+        // The pieces of a root never overlap: its proofs give each its place.
+        let more = if known { 0 } else { chunk.range.end.saturating_sub(chunk.range.start) };
+        let held = self.held(root)?.saturating_add(more);
+        self.put(&mut batch, Table::Chunks, &key, chunk)?;
+        self.put(&mut batch, Table::Held, &schema::data_root(root), &held)?;
+        self.write_synced(batch)?;
+        Ok(more > 0 && held >= root.size)
+    }
+
+    fn held(&self, root: &DataRoot) -> Result<u64, LogError> {
+        Ok(self.read(Table::Held, &schema::data_root(root))?.unwrap_or_default())
+    }
+
+    /// Whether all data of a root is here.
+    pub fn is_whole(&self, root: &DataRoot) -> Result<bool, LogError> {
+        Ok(self.held(root)? >= root.size)
+    }
+
+    /// Transactions that have this data and were not taken apart yet.
+    pub fn to_unpack_of(&self, root: &DataRoot) -> Result<Vec<Id>, LogError> {
+        let prefix = schema::data_root(root);
+        let mut found = Vec::new();
+        for pair in self.iterate(Table::Roots, &prefix, &prefix)? {
+            let (key, _) = pair.map_err(database)?;
+            let Some(id) = key.last_chunk().map(|id| Id::from(*id)) else { continue };
+            if self.is_to_unpack(&id)? {
+                found.push(id);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether a transaction is a bundle that was not taken apart yet.
+    pub fn is_to_unpack(&self, id: &Id) -> Result<bool, LogError> {
+        Ok(self.read::<()>(Table::ToUnpack, id.as_ref())?.is_some())
     }
 
     /// Whether some transaction has data of this root.
@@ -150,8 +187,11 @@ impl Store {
         Ok(found.into_iter().map(|(_, chunk): (_, StoredChunk)| chunk).find(|chunk| chunk.range.contains(&offset)))
     }
 
-    /// All data of a root; none while a piece is missing.
+    /// All data of a root, in memory; none while a piece is missing.
     pub fn chunked_data(&self, root: &DataRoot) -> Result<Option<Vec<u8>>, LogError> {
+        if !self.is_whole(root)? {
+            return Ok(None);
+        }
         let mut data = Vec::new();
         while (data.len() as u64) < root.size {
             match self.chunk(root, data.len() as u64)? {
@@ -174,7 +214,7 @@ impl Store {
     pub fn keep_mined(&self, block: &Block) -> Result<(), LogError> {
         let mut batch = WriteBatch::default();
         self.put_block(&mut batch, block)?;
-        let mut indexing = self.indexing(block.height);
+        let mut indexing = self.indexing()?.at(block.height);
         let mut end =
             self.last::<Id>(Table::Weave)?.and_then(|(key, _)| key.first_chunk().map(|key| u64::from_be_bytes(*key)));
         let pending: Vec<(_, Id)> = self.range(Table::Pending, &[], &[], MAX_PAGE)?;
@@ -199,9 +239,10 @@ impl Store {
         found.first().map_or(Ok(None), |(_, id)| self.transaction(id))
     }
 
-    /// Transactions that are bundles and were not taken apart yet, at most a page.
-    pub fn to_unpack(&self) -> Result<Vec<Id>, LogError> {
-        let found: Vec<(super::Bytes, ())> = self.range(Table::ToUnpack, &[], &[], MAX_PAGE)?;
+    /// Transactions that are bundles and were not taken apart yet, behind one of them, at most a page.
+    pub fn to_unpack(&self, after: Option<&Id>) -> Result<Vec<Id>, LogError> {
+        let first = after.map_or(Vec::new(), |after| [after.as_ref(), &[0]].concat());
+        let found: Vec<(super::Bytes, ())> = self.range(Table::ToUnpack, &[], &first, MAX_PAGE)?;
         Ok(found.into_iter().filter_map(|(key, ())| key.first_chunk().map(|id| Id::from(*id))).collect())
     }
 

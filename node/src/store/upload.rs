@@ -2,7 +2,7 @@
 
 use ao_protocol::id::Id;
 use ao_protocol::item::VerifiedItem;
-use ao_protocol::log::LogError;
+use ao_protocol::log::{LogError, MAX_PAGE};
 use rocksdb::{WriteBatch, WriteOptions};
 use serde::{Deserialize, Serialize};
 
@@ -29,16 +29,28 @@ impl Store {
     /// Keeps an uploaded item with its receipt, synced. Gives the receipt that counts: the first.
     pub fn keep_upload(&self, item: &VerifiedItem, receipt: Receipt) -> Result<Receipt, LogError> {
         let mut batch = WriteBatch::default();
-        let mut indexing = self.indexing(self.newest_height()?);
+        let mut indexing = self.indexing()?;
         if let Some(first) = self.receipt(&item.id())? {
             return Ok(first);
         }
         self.write_item(&mut batch, &mut indexing, item)?;
         self.put(&mut batch, Table::Receipts, item.id().as_ref(), &receipt)?;
+        self.put(&mut batch, Table::Uploads, item.id().as_ref(), &())?;
         let mut options = WriteOptions::default();
         options.set_sync(self.sync);
         self.db.write_opt(batch, &options).map_err(database)?;
         Ok(receipt)
+    }
+
+    /// Uploads that were not taken apart or not told to others yet, at most a page.
+    pub fn unfinished_uploads(&self) -> Result<Vec<Id>, LogError> {
+        let found: Vec<(super::Bytes, ())> = self.range(Table::Uploads, &[], &[], MAX_PAGE)?;
+        Ok(found.into_iter().filter_map(|(key, ())| key.first_chunk().map(|id| Id::from(*id))).collect())
+    }
+
+    /// There is nothing left to do with an upload.
+    pub fn upload_finished(&self, id: &Id) -> Result<(), LogError> {
+        self.db.delete_cf(self.table(Table::Uploads)?, id.as_ref()).map_err(database)
     }
 
     /// The transaction or item that an item came in, if it came in one.
@@ -50,7 +62,7 @@ impl Store {
     /// item is the one that it is said to be bundled in.
     pub fn keep_bundled(&self, items: &[(VerifiedItem, Id)]) -> Result<(), LogError> {
         let mut batch = WriteBatch::default();
-        let mut indexing = self.indexing(self.newest_height()?);
+        let mut indexing = self.indexing()?;
         for (item, carrier) in items {
             self.write_item(&mut batch, &mut indexing, item)?;
             if self.bundled_in(&item.id())?.is_none() {
@@ -82,6 +94,9 @@ mod tests {
         assert_eq!(store.keep_upload(&item, receipt(1)).unwrap(), receipt(1));
         assert!(store.syncs() > before, "an upload is synced before it is acknowledged");
         assert_eq!(store.keep_upload(&item, receipt(2)).unwrap(), receipt(1));
+        assert_eq!(store.unfinished_uploads().unwrap(), [item.id()]);
+        store.upload_finished(&item.id()).unwrap();
+        assert!(store.unfinished_uploads().unwrap().is_empty());
 
         // It was indexed before it was known to be in a bundle.
         let carriers = [Id::from([1; 32]), Id::from([2; 32])];

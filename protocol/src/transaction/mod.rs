@@ -17,7 +17,7 @@ use crate::wire;
 /// Most bytes of all tags of a transaction, names and values together, as Arweave allows.
 pub const MAX_TRANSACTION_TAG_BYTES: usize = 2048;
 /// Largest data that comes with a transaction, in bytes; more is uploaded in chunks.
-pub const MAX_INLINE_DATA_BYTES: usize = 12 * 1024 * 1024;
+pub const MAX_INLINE_DATA_BYTES: usize = 7 * 1024 * 1024;
 
 /// A transaction whose signature and id were verified.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

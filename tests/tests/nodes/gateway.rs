@@ -2,6 +2,7 @@
 
 use ao_protocol::id::{Id, decode_base64url, encode_base64url};
 use ao_protocol::item::{ItemBuilder, VerifiedItem, bundle, deep_hash, signature};
+use ao_protocol::wallet::Wallet;
 use ao_tests::nodes::{TestNode, User, wait_for_async};
 use serde_json::{Value, json};
 
@@ -302,6 +303,21 @@ async fn queries_that_are_wrong_or_too_costly_are_told_so() {
         let said = answer["errors"][0]["message"].as_str().unwrap_or_default();
         assert!(said.contains(expected), "{query:.100}: {answer} should say {expected:?}");
     }
+    // How many tags there are is not in the query: what they take is counted while they are shown.
+    let mut item = ItemBuilder::new();
+    for _ in 0..1000 {
+        item = item.tag("a", "b");
+    }
+    let item = item.sign(&Wallet::ed25519_from_seed([9; 32])).unwrap();
+    assert_eq!(node.post("/tx", item.bytes().to_vec()).await.unwrap().0, 200);
+    let shown = |times: usize| {
+        let tags: String = (0..times).map(|number| format!("a{number}: tags {{ name b: name }} ")).collect();
+        format!("{{ transaction(id: \"{}\") {{ {tags} }} }}", item.id())
+    };
+    let answer = ask(&node, &shown(1), json!({})).await;
+    assert_eq!(answer["data"]["transaction"]["a0"].as_array().unwrap().len(), 1000, "{answer:.300}");
+    let answer = ask(&node, &shown(20), json!({})).await;
+    assert!(answer["errors"][0]["message"].as_str().unwrap_or_default().contains("tags"), "{answer:.300}");
     // Tools read the schema.
     let schema = ask(&node, "{ __schema { queryType { fields { name args { name } } } } }", json!({})).await;
     assert!(schema.to_string().contains("bundledIn"), "{schema}");
@@ -312,5 +328,5 @@ async fn queries_that_are_wrong_or_too_costly_are_told_so() {
     let other = client.post(format!("{}/graphql", node.url)).header("content-type", "text/plain").body("{}");
     assert_eq!(other.send().await.unwrap().status(), 415);
     let (status, answer) = node.get("/graphql?query=%7Btransactions%7Bedges%7Bcursor%7D%7D%7D").await.unwrap();
-    assert_eq!((status, answer["data"]["transactions"]["edges"].as_array().unwrap().len()), (200, 1), "{answer}");
+    assert_eq!((status, answer["data"]["transactions"]["edges"].as_array().unwrap().len()), (200, 2), "{answer}");
 }

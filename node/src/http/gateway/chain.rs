@@ -1,6 +1,9 @@
 //! Arweave's own API: transactions, their data in chunks, blocks and wallets. The unit that plays the network's chain
 //! answers; the others pass what they are asked on to it, and know its newest blocks themselves.
 
+use std::io;
+use std::ops::Range;
+
 use ao_protocol::id::{Address, Digest, Id, decode_base64url, encode_base64url};
 use ao_protocol::transaction::Transaction;
 use ao_protocol::wire::Call;
@@ -21,10 +24,13 @@ use crate::http::body::content_type;
 use crate::http::error::ApiError;
 use crate::http::passed_on::FromPeer;
 use crate::http::{Api, MAX_BODY_BYTES};
-use crate::store::{DataRoot, Posted};
+use crate::store::{DataRoot, Posted, StoredChunk};
 
 /// Largest piece of data and proof, as `POST /chunk` takes them.
 const MAX_CHUNK_BODY_BYTES: usize = 1024 * 1024;
+
+/// Largest data of a transaction that is given as text; the limit of Arweave's nodes.
+const MAX_TEXT_DATA_BYTES: u64 = 12 * 1024 * 1024;
 
 /// What any node answers from the blocks that it knows.
 pub(super) fn blocks() -> Router<Api> {
@@ -214,16 +220,25 @@ async fn offset(State(api): State<Api>, Path(id): Path<String>) -> Result<Respon
 async fn field(State(api): State<Api>, Path((id, field)): Path<(String, String)>) -> Result<Response, ApiError> {
     let posted = posted(&api, &id)?;
     if field == "data" {
-        let chain = playing(&api)?.clone();
-        let data = blocking(move || chain.data(&posted)).await??;
-        let data = data.ok_or_else(|| ApiError::NotFound(format!("the data of transaction {id} is not whole yet")))?;
-        return Ok(encode_base64url(&data).into_response());
+        return data_field(&api, &id, posted).await;
     }
     match posted.transaction.to_json().get(&field) {
         Some(Value::String(text)) => Ok(text.clone().into_response()),
         Some(value) => Ok(Json(value).into_response()),
         None => Err(ApiError::NotFound(format!("a transaction has no field {:?}", shortened(&field)))),
     }
+}
+
+/// The data as text in base64url, as long as it fits in memory: what is larger is read by `/raw` or in chunks.
+async fn data_field(api: &Api, id: &str, posted: Posted) -> Result<Response, ApiError> {
+    let Some(root) = DataRoot::of(&posted.transaction) else { return Ok(String::new().into_response()) };
+    if root.size > MAX_TEXT_DATA_BYTES {
+        return Ok((StatusCode::BAD_REQUEST, Json(json!({ "error": "tx_data_too_big" }))).into_response());
+    }
+    let world = api.world.clone();
+    let data = blocking(move || world.log().chunked_data(&root)).await??;
+    let data = data.ok_or_else(|| ApiError::NotFound(format!("the data of transaction {id} is not whole yet")))?;
+    Ok(encode_base64url(&data).into_response())
 }
 
 fn shortened(text: &str) -> String {
@@ -326,11 +341,57 @@ async fn mint(State(api): State<Api>, Path((wallet, winston)): Path<(String, Str
     Ok(blocking(move || chain.mint(&wallet, winston)).await??.to_string())
 }
 
-/// The data of an L1 transaction, with its content type; none if this node has no such transaction or not all of it.
-pub(super) async fn data_of(api: &Api, id: &Id) -> Result<Option<(Option<String>, Vec<u8>)>, ApiError> {
-    let Some(chain) = api.chain.clone() else { return Ok(None) };
-    let Some(posted) = api.world.log().transaction(id)? else { return Ok(None) };
-    let kind = posted.transaction.tag("Content-Type").map(str::to_string);
-    let data = blocking(move || chain.data(&posted)).await??;
-    Ok(data.map(|data| (kind, data)))
+/// The data of an L1 transaction.
+pub(super) struct ChainData {
+    pub(super) kind: Option<String>,
+    /// None: it is empty.
+    root: Option<DataRoot>,
+}
+
+impl ChainData {
+    /// None if this node plays no chain, or has no such transaction or not all of its data.
+    pub(super) fn of(api: &Api, id: &Id) -> Result<Option<ChainData>, ApiError> {
+        let store = api.world.log();
+        let posted = if api.chain.is_some() { store.transaction(id)? } else { None };
+        let Some(posted) = posted else { return Ok(None) };
+        let root = DataRoot::of(&posted.transaction);
+        if let Some(root) = &root
+            && !store.is_whole(root)?
+        {
+            return Ok(None);
+        }
+        Ok(Some(ChainData { kind: posted.transaction.tag("Content-Type").map(str::to_string), root }))
+    }
+
+    /// Its bytes.
+    pub(super) fn size(&self) -> u64 {
+        self.root.map_or(0, |root| root.size)
+    }
+
+    /// From one byte up to another that is not part of it, read piece by piece as the client takes them.
+    pub(super) fn body(&self, world: &World, range: Range<u64>) -> Body {
+        let Some(root) = self.root else { return Body::empty() };
+        let world = world.clone();
+        let pieces = futures::stream::try_unfold(range.start, move |at| {
+            let world = world.clone();
+            async move {
+                if at >= range.end {
+                    return Ok::<_, io::Error>(None);
+                }
+                let read = tokio::task::spawn_blocking(move || world.log().chunk(&root, at));
+                let chunk = read.await.map_err(io::Error::other)?.map_err(io::Error::other)?;
+                let missing = || io::Error::other(format!("the piece at byte {at} is missing"));
+                let StoredChunk { range: held, data, .. } = chunk.ok_or_else(missing)?;
+                let end = held.end.min(range.end);
+                let place = |at: u64| usize::try_from(at.saturating_sub(held.start)).unwrap_or(usize::MAX);
+                let (from, to) = (place(at), place(end));
+                let bytes = Bytes::from(data);
+                if from >= to || to > bytes.len() {
+                    return Err(missing());
+                }
+                Ok(Some((bytes.slice(from..to), end)))
+            }
+        });
+        Body::from_stream(pieces)
+    }
 }

@@ -1,5 +1,7 @@
 //! Data by id, with ranges (RFC 9110, section 14). What an id stands for never changes, so it is its own version.
 
+use std::ops::Range;
+
 use ao_protocol::id::Id;
 use ao_protocol::item::VerifiedItem;
 use axum::Router;
@@ -13,7 +15,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-use super::chain;
+use super::chain::ChainData;
 use crate::drive::lookup::{self, Found};
 use crate::http::Api;
 use crate::http::error::ApiError;
@@ -35,14 +37,19 @@ pub(super) fn raw() -> Router<Api> {
 
 async fn by_id(State(api): State<Api>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, ApiError> {
     let id: Id = id.parse().map_err(|_| ApiError::NotFound(format!("no path /{id}")))?;
-    if let Some((kind, data)) = chain::data_of(&api, &id).await? {
-        let kind = kind.and_then(|kind| HeaderValue::from_str(&kind).ok());
-        return Ok(respond(&id, kind.unwrap_or(DEFAULT_TYPE), Bytes::from(data), &headers));
+    if let Some(data) = ChainData::of(&api, &id)? {
+        let kind = data.kind.as_ref().and_then(|kind| HeaderValue::from_str(kind).ok());
+        let body = |part| data.body(&api.world, part);
+        return Ok(respond(&id, kind.unwrap_or(DEFAULT_TYPE), data.size(), body, &headers));
     }
     match lookup::item(&api.world, &id).await? {
         Found::Item(item) => {
             let kind = item.tag("Content-Type").and_then(|kind| HeaderValue::from_str(kind).ok());
-            Ok(respond(&id, kind.unwrap_or(DEFAULT_TYPE), data(item), &headers))
+            let data = data(item);
+            let size = data.len() as u64;
+            // A part of the data is within it, so it fits.
+            let body = |part: Part| Body::from(data.slice(part.start as usize..part.end as usize));
+            Ok(respond(&id, kind.unwrap_or(DEFAULT_TYPE), size, body, &headers))
         }
         Found::Nowhere => Err(ApiError::NotFound(format!("item {id} is not known here or at peers"))),
         Found::Unsure => Err(ApiError::Upstream(format!("item {id} was not found, but not every peer answered"))),
@@ -60,8 +67,11 @@ fn data(item: VerifiedItem) -> Bytes {
     Bytes::from_owner(Data(item))
 }
 
+/// Bytes from one up to another that is not part of it.
+type Part = Range<u64>;
+
 /// Data as the request wants it: whole, a range, or not at all if the client has it.
-fn respond(id: &Id, kind: HeaderValue, data: Bytes, headers: &HeaderMap) -> Response {
+fn respond(id: &Id, kind: HeaderValue, size: u64, body: impl FnOnce(Part) -> Body, headers: &HeaderMap) -> Response {
     let tag = format!("\"{id}\"");
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let mut response = Response::new(Body::empty());
@@ -69,22 +79,22 @@ fn respond(id: &Id, kind: HeaderValue, data: Bytes, headers: &HeaderMap) -> Resp
         tags.split(',')
             .any(|held| matches!(held.trim().trim_start_matches("W/"), found if found == tag || found == "*"))
     };
-    let body = if text(IF_NONE_MATCH).is_some_and(has_it) {
+    let part = if text(IF_NONE_MATCH).is_some_and(has_it) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         None
     } else {
         let range = text(RANGE).filter(|_| text(IF_RANGE).is_none_or(|held| held == tag));
-        match range.map_or(Wanted::Whole, |range| wanted(range, data.len())) {
-            Wanted::Whole => Some(data),
+        match range.map_or(Wanted::Whole, |range| wanted(range, size)) {
+            Wanted::Whole => Some(0..size),
             Wanted::Part(first, last) => {
                 *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-                let part = format!("bytes {first}-{last}/{}", data.len());
+                let part = format!("bytes {first}-{last}/{size}");
                 insert(&mut response, CONTENT_RANGE, HeaderValue::try_from(part).ok());
-                Some(data.slice(first..=last))
+                Some(first..last + 1)
             }
             Wanted::Nothing => {
-                let length = format!("bytes */{}", data.len());
-                let text = format!("item {id} has {} bytes; the range begins behind them", data.len());
+                let length = format!("bytes */{size}");
+                let text = format!("item {id} has {size} bytes; the range begins behind them");
                 let mut response = ApiError::Range(text).into_response();
                 insert(&mut response, CONTENT_RANGE, HeaderValue::try_from(length).ok());
                 return response;
@@ -96,10 +106,10 @@ fn respond(id: &Id, kind: HeaderValue, data: Bytes, headers: &HeaderMap) -> Resp
     insert(&mut response, ACCEPT_RANGES, Some(HeaderValue::from_static("bytes")));
     // Browsers must not take data for something that its uploader did not say it is.
     insert(&mut response, X_CONTENT_TYPE_OPTIONS, Some(HeaderValue::from_static("nosniff")));
-    if let Some(body) = body {
+    if let Some(part) = part {
         insert(&mut response, CONTENT_TYPE, Some(kind));
-        insert(&mut response, CONTENT_LENGTH, Some(HeaderValue::from(body.len())));
-        *response.body_mut() = Body::from(body);
+        insert(&mut response, CONTENT_LENGTH, Some(HeaderValue::from(part.end - part.start)));
+        *response.body_mut() = body(part);
     }
     response
 }
@@ -114,17 +124,17 @@ enum Wanted {
     /// All: there is no range, or one of a kind that may be ignored.
     Whole,
     /// From the first to the last of these, both included.
-    Part(usize, usize),
+    Part(u64, u64),
     /// Bytes that are not there.
     Nothing,
 }
 
 /// Reads a `Range` header. Several ranges at once, or what is no range, are answered with all, as the standard allows.
-fn wanted(range: &str, length: usize) -> Wanted {
+fn wanted(range: &str, length: u64) -> Wanted {
     let Some((first, last)) = range.trim().strip_prefix("bytes=").and_then(|range| range.split_once('-')) else {
         return Wanted::Whole;
     };
-    let number = |text: &str| text.trim().parse::<usize>().ok().filter(|_| !text.contains('+'));
+    let number = |text: &str| text.trim().parse::<u64>().ok().filter(|_| !text.contains('+'));
     let (first, last) = match (first.trim(), last.trim()) {
         ("", suffix) => match number(suffix) {
             Some(0) => return Wanted::Nothing,
@@ -181,7 +191,7 @@ mod tests {
             for (name, value) in [(name, value)].into_iter().chain(more) {
                 headers.insert(name, value.parse().unwrap());
             }
-            respond(&id, DEFAULT_TYPE, Bytes::from_static(b"0123456789"), &headers)
+            respond(&id, DEFAULT_TYPE, 10, |part| Body::from(vec![0; (part.end - part.start) as usize]), &headers)
         };
         let tag = format!("\"{id}\"");
         assert_eq!(answer(IF_NONE_MATCH, &format!("\"x\", {tag}"), None).status(), StatusCode::NOT_MODIFIED);

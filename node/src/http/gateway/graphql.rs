@@ -16,6 +16,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use self::queries::{Allowance, Query};
 use crate::http::Api;
@@ -24,8 +25,13 @@ use crate::http::Api;
 const MAX_QUERY_BYTES: usize = 64 * 1024;
 /// How deep fields may be nested; tools that read the schema need most of it.
 const MAX_QUERY_DEPTH: usize = 16;
-/// How much one query may ask for: a field counts one, a list of items or blocks [`queries::LIST_COMPLEXITY`] more.
+/// How much one query may ask for: a field counts one, a list [`queries::LIST_COMPLEXITY`] and each field in it
+/// [`queries::EDGE_COMPLEXITY`].
 const MAX_QUERY_COMPLEXITY: usize = 1000;
+
+/// Most queries that are answered at once; others wait.
+const MAX_QUERIES: usize = 32;
+static QUERIES: Semaphore = Semaphore::const_new(MAX_QUERIES);
 
 static SCHEMA: LazyLock<Schema<Query, EmptyMutation, EmptySubscription>> = LazyLock::new(|| {
     Schema::build(Query, EmptyMutation, EmptySubscription)
@@ -86,6 +92,8 @@ async fn execute(api: &Api, asked: Asked) -> Response {
     if let Some(name) = asked.operation_name.filter(|name| !name.is_empty()) {
         request = request.operation_name(name);
     }
+    // The semaphore is never closed; what waits too long is ended with its request.
+    let _turn = QUERIES.acquire().await;
     let request = request.data(api.world.clone()).data(Arc::new(Allowance::default()));
     Json(SCHEMA.execute(request).await).into_response()
 }

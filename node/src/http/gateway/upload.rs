@@ -4,15 +4,14 @@ use ao_protocol::id::{Id, encode_base64url};
 use ao_protocol::item::VerifiedItem;
 use ao_protocol::item::deep_hash;
 use ao_protocol::wallet::{Signer, WalletError};
-use ao_protocol::wire::{Gossip, ItemBytes};
+use ao_protocol::wire::ItemBytes;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::routing::post;
 use axum::{Json, Router};
 use serde_json::{Value, json};
-use tracing::debug;
 
-use crate::drive::{World, location, now_ms, unbundle};
+use crate::drive::{World, location, now_ms, uploads};
 use crate::http::Api;
 use crate::http::error::ApiError;
 use crate::store::Receipt;
@@ -44,13 +43,10 @@ pub(in crate::http) async fn upload(State(api): State<Api>, body: Bytes) -> Resu
     // Synced, which takes a while.
     let receipt = tokio::task::spawn_blocking(move || keeper.log().keep_upload(&kept, receipt));
     let receipt = receipt.await.map_err(|_| ApiError::Internal("the node is stopping".into()))??;
-    unbundle::unpack_item(world, &item).await?;
-    let (net, gossip) = (world.net().clone(), Gossip::Item(ItemBytes(item.bytes().to_vec())));
-    tokio::spawn(async move {
-        if let Err(cause) = net.publish(0, &gossip).await {
-            debug!(%cause, "an upload was not gossiped; others ask for it by its id");
-        }
-    });
+    let (world_too, finished) = (world.clone(), item.clone());
+    // It goes on when the client does not wait; who waits finds what is in a bundle.
+    let rest = tokio::spawn(async move { uploads::finish(&world_too, &finished).await });
+    rest.await.map_err(|_| ApiError::Internal("the node is stopping".into()))??;
     Ok(Json(receipt_json(world, &item, &receipt)))
 }
 

@@ -22,9 +22,9 @@ use super::Api;
 use super::error::ApiError;
 use super::passed_on::FromPeer;
 
-/// Whether a path that a peer passed on is one of those that only read.
-pub(super) fn is_reading(path: &str) -> bool {
-    path::read(path, None).is_some_and(|asked| asked.is_reading())
+/// Whether a call that a peer passed on is one of those that only read.
+pub(super) fn is_reading(path: &str, posted: bool) -> bool {
+    path::read(path, None).is_some_and(|asked| asked.is_reading(posted))
 }
 
 /// Answers a request if its path is one of HyperBEAM's.

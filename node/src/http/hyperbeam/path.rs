@@ -1,6 +1,7 @@
 //! Paths of HyperBEAM: a message or a device, then keys, each with arguments: `/{process}~process@1.0/key&name=value`.
 
 use ao_protocol::id::Id;
+use ao_protocol::wire;
 use axum::body::Bytes;
 use axum::http::Uri;
 
@@ -48,10 +49,22 @@ pub(super) struct Call {
     pub(super) passed: FromPeer,
 }
 
+impl Call {
+    /// The same for a peer.
+    pub(super) fn for_peer(&self) -> wire::Call {
+        let path = self.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
+        wire::Call { path, body: self.body.as_ref().map(|body| body.to_vec()) }
+    }
+}
+
 impl Asked {
-    /// Whether it changes nothing, whatever the method.
-    pub(super) fn is_reading(&self) -> bool {
-        matches!(self.what, What::Slot(_) | What::Results { .. } | What::DryRun(_))
+    /// Whether it changes nothing.
+    pub(super) fn is_reading(&self, posted: bool) -> bool {
+        match self.what {
+            What::Slot(_) | What::Results { .. } | What::DryRun(_) => true,
+            What::Schedule => !posted,
+            What::Info(_) | What::Push => false,
+        }
     }
 }
 

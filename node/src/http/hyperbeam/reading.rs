@@ -3,8 +3,6 @@
 use ao_protocol::announcement::Role;
 use ao_protocol::id::Id;
 use ao_protocol::log::Log;
-use ao_protocol::outcome::Outcome;
-use ao_protocol::wire;
 use axum::Json;
 use axum::http::HeaderValue;
 use axum::http::header::CACHE_CONTROL;
@@ -12,7 +10,8 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
 use super::super::error::ApiError;
-use super::super::{Api, ENTRY_WAIT, PASSED_ON_WAIT, RESULT_WAIT, outcome_json};
+use super::super::outcome::{Patience, Resolved};
+use super::super::{Api, outcome_json};
 use super::path::Call;
 
 /// The answer of a compute unit, where this node does not follow the process itself.
@@ -25,9 +24,7 @@ pub(super) async fn elsewhere(api: &Api, process: &Id, call: &Call) -> Result<Op
 
 /// Passes a reading call on to a compute unit.
 pub(super) async fn pass_on(api: &Api, process: &Id, call: &Call) -> Result<Response, ApiError> {
-    let path = call.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
-    let body = call.body.as_ref().map(|body| body.to_vec());
-    api.pass_on(Role::Cu, process, wire::Call { path, body }).await
+    api.pass_on(Role::Cu, process, call.for_peer()).await
 }
 
 /// The newest slot of a process: `current` is its number.
@@ -35,7 +32,7 @@ pub(super) async fn slot(api: &Api, process: Id, keys: &[String], call: Call) ->
     if let Some(answer) = elsewhere(api, &process, &call).await? {
         return Ok(answer);
     }
-    let tip = api.known(&process).await?;
+    let tip = api.known(&process, Patience::new(call.passed)).await?;
     let entry = api.world.log().entry(&process, tip)?;
     let entry = entry.ok_or_else(|| ApiError::Internal(format!("slot {tip} of process {process} is missing")))?;
     let statement = &entry.assignment.statement;
@@ -65,40 +62,42 @@ pub(super) async fn results(
     if let Some(answer) = elsewhere(api, &process, &call).await? {
         return Ok(answer);
     }
-    let tip = api.known(&process).await?;
+    let patience = Patience::new(call.passed);
+    let tip = api.known(&process, patience).await?;
     let log = api.world.log();
     let slot = match slot {
         None => tip,
         Some(text) => match (text.parse::<u64>(), text.parse::<Id>()) {
             (Ok(slot), _) => {
-                let entry = api.world.wait_for(&process, ENTRY_WAIT, || log.entry(&process, slot)).await?;
+                let entry = api.world.wait_for(&process, patience.for_entry(), || log.entry(&process, slot)).await?;
                 let unknown = || ApiError::NotFound(format!("process {process} has no slot {slot}"));
                 entry.ok_or_else(unknown)?.slot()
             }
             (_, Ok(message)) => {
-                let slot = api.world.wait_for(&process, ENTRY_WAIT, || log.slot_of_item(&process, &message)).await?;
+                let find = || log.slot_of_item(&process, &message);
+                let slot = api.world.wait_for(&process, patience.for_entry(), find).await?;
                 let unknown = || ApiError::NotFound(format!("message {message} is not in the log of {process}"));
                 slot.ok_or_else(unknown)?
             }
             _ => return Err(ApiError::BadRequest(format!("{text:?} is no slot and no id of a message"))),
         },
     };
-    let limit = if call.passed.0 { PASSED_ON_WAIT } else { RESULT_WAIT };
-    let record = api.outcome(&process, slot, limit).await?;
+    let record = match api.resolve(&process, slot, patience, call.for_peer()).await? {
+        Resolved::Here(record) => record,
+        Resolved::There(answer) => return Ok(answer),
+    };
     let state = json!({
         "process": process.to_string(),
         "at-slot": slot,
-        "results": results_of(&record.outcome),
+        "results": results_of(outcome_json::result(&record.outcome)),
     });
     let mut response = shown(find(&state, keys)?)?;
     response.headers_mut().insert("slot", HeaderValue::from(slot));
     Ok(response)
 }
 
-/// An outcome as the results of HyperBEAM's execution device: the legacy result under `raw`, and as text in
-/// `json/body`.
-pub(super) fn results_of(outcome: &Outcome) -> Map<String, Value> {
-    let raw = outcome_json::result(outcome);
+/// A legacy result as the results of HyperBEAM's execution device: itself under `raw`, and as text in `json/body`.
+pub(super) fn results_of(raw: Value) -> Map<String, Value> {
     let mut outbox = Map::new();
     let sent = raw["Messages"].as_array().into_iter().flatten();
     for (number, message) in sent.enumerate() {

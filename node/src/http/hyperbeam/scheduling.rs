@@ -3,8 +3,9 @@
 use ao_protocol::id::Id;
 use ao_protocol::item::{DataItem, VerifiedItem};
 use ao_protocol::log::Log;
+use ao_protocol::wire;
 use axum::Json;
-use axum::body::Bytes;
+use axum::body::{Bytes, to_bytes};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
@@ -13,8 +14,11 @@ use serde_json::{Map, Value, json};
 use super::super::body::may_be_item;
 use super::super::error::ApiError;
 use super::super::log_page::{self, Wanted};
+use super::super::outcome::{Patience, Resolved};
+use super::super::outcome_json;
+use super::super::passed_on::FromPeer;
 use super::super::su::Range;
-use super::super::{Api, RESULT_WAIT};
+use super::super::{Api, MAX_BODY_BYTES};
 use super::path::Call;
 use super::reading;
 
@@ -40,10 +44,26 @@ pub(super) async fn push(
     let wanted = option("result-depth").is_some_and(|depth| depth != "0") || option("push-mode") == Some("sync");
     let (slot, mut answer) = receipt(&id, &assignment);
     if wanted && let (Some(slot), Some(of)) = (slot, assignment.tag("Process").and_then(|text| text.parse().ok())) {
-        let record = api.outcome(&of, slot, RESULT_WAIT).await?;
-        answer.extend(reading::results_of(&record.outcome));
+        match result(api, &of, slot, &id).await? {
+            Ok(raw) => answer.extend(reading::results_of(raw)),
+            Err(other) => return Ok(other),
+        }
     }
     Ok(scheduled(&assignment, answer))
+}
+
+/// The legacy result of a slot that was just given, or what a compute unit says instead.
+async fn result(api: &Api, process: &Id, slot: u64, item: &Id) -> Result<Result<Value, Response>, ApiError> {
+    let call = wire::Call { path: format!("/cu/result/{item}?process-id={process}"), body: None };
+    match api.resolve(process, slot, Patience::new(FromPeer(false)), call).await? {
+        Resolved::Here(record) => Ok(Ok(outcome_json::result(&record.outcome))),
+        Resolved::There(answer) if answer.status().is_success() => {
+            let odd = || ApiError::Upstream("a compute unit gave no result".into());
+            let bytes = to_bytes(answer.into_body(), MAX_BODY_BYTES).await.map_err(|_| odd())?;
+            serde_json::from_slice(&bytes).map(Ok).map_err(|_| odd())
+        }
+        Resolved::There(answer) => Ok(Err(answer)),
+    }
 }
 
 /// Schedules an item.
@@ -116,7 +136,7 @@ pub(super) async fn log(
         return Ok(answer);
     }
     let argument = |name: &str| arguments.iter().find(|(found, _)| found == name).map(|(_, value)| value.clone());
-    let tip = api.known(&process).await?;
+    let tip = api.known(&process, Patience::new(call.passed)).await?;
     let mut range = Range::default();
     // The legacy bound is exclusive.
     range.from_nonce = Some(match argument("from").and_then(|from| from.parse::<i64>().ok()) {
@@ -128,14 +148,14 @@ pub(super) async fn log(
     let wanted = Wanted::read(&range)?;
     let world = api.world.clone();
     let page = tokio::task::spawn_blocking(move || log_page::page(world.log(), &process, &wanted)).await;
-    let mut page = page.map_err(|_| ApiError::Internal("the node is stopping".into()))??;
-    let newest = api.world.log().entry(&process, tip)?;
-    if let (Some(info), Some(newest)) = (page["page_info"].as_object_mut(), newest) {
+    let page = page.map_err(|_| ApiError::Internal("the node is stopping".into()))??;
+    let mut info = Map::new();
+    if let Some(newest) = api.world.log().entry(&process, tip)? {
         let statement = &newest.assignment.statement;
         info.insert("process".into(), json!(process.to_string()));
         info.insert("timestamp".into(), json!(statement.timestamp_ms.to_string()));
         info.insert("block-height".into(), json!(statement.block_height.to_string()));
     }
     let kind = [(CONTENT_TYPE, HeaderValue::from_static(AOS_2)), (CACHE_CONTROL, HeaderValue::from_static("no-store"))];
-    Ok((kind, Json(page).into_response().into_body()).into_response())
+    Ok((kind, page.to_json(info)).into_response())
 }

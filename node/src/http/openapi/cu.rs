@@ -37,11 +37,10 @@ pub(super) const PATHS: &[Described] = &[
     Described {
         method: Get,
         path: "/cu/cron/{process}",
-        summary: "The results of the crons of a process, in pages",
+        summary: "The results of the crons of a process, in pages, oldest first",
         query: &[
-            ("from", "after this cursor or time in milliseconds"),
+            ("from", "after this cursor, or time in milliseconds at which a firing got its slot"),
             ("to", "up to this cursor or time"),
-            ("sort", "ASC or DESC; the sort of a cursor comes first"),
             ("limit", "most edges"),
         ],
         body: None,

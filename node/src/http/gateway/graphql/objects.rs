@@ -1,8 +1,12 @@
 //! What queries answer: items and blocks with the names that gateways give their fields.
 
-use ao_protocol::id::encode_base64url;
-use async_graphql::{ID, SimpleObject};
+use std::sync::Arc;
 
+use ao_protocol::id::encode_base64url;
+use ao_protocol::tag;
+use async_graphql::{ComplexObject, Context, ID, Result, SimpleObject};
+
+use super::queries::Allowance;
 use crate::arweave;
 use crate::store::{Document, Position};
 
@@ -36,6 +40,7 @@ pub(super) struct TransactionEdge {
 
 /// An item or a transaction.
 #[derive(Debug, SimpleObject)]
+#[graphql(complex)]
 pub(super) struct Transaction {
     id: ID,
     anchor: String,
@@ -45,10 +50,20 @@ pub(super) struct Transaction {
     fee: Amount,
     quantity: Amount,
     data: MetaData,
-    tags: Vec<Tag>,
+    #[graphql(skip)]
+    tags: Vec<tag::Tag>,
     block: Option<Block>,
     parent: Option<Parent>,
     bundled_in: Option<Bundle>,
+}
+
+#[ComplexObject]
+impl Transaction {
+    /// The tags, in order.
+    async fn tags(&self, ctx: &Context<'_>) -> Result<Vec<Tag>> {
+        ctx.data::<Arc<Allowance>>()?.show(&self.tags, ctx.field().selection_set().count())?;
+        Ok(self.tags.iter().map(|tag| Tag { name: tag.name.clone(), value: tag.value.clone() }).collect())
+    }
 }
 
 impl Transaction {
@@ -65,7 +80,7 @@ impl Transaction {
             fee: Amount::of(document.fee),
             quantity: Amount::of(document.quantity),
             data: MetaData { size: document.data_bytes.to_string(), kind },
-            tags: document.tags.into_iter().map(|tag| Tag { name: tag.name, value: tag.value }).collect(),
+            tags: document.tags,
             block: Some(Block::from(block)),
             parent: carrier.clone().map(|id| Parent { id }),
             bundled_in: carrier.map(|id| Bundle { id }),

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ao_protocol::id::{Id, decode_base64url};
 use ao_protocol::log::LogError;
+use ao_protocol::tag::Tag;
 use async_graphql::{Context, Error, ID, Object, Result};
 use futures::future::join_all;
 
@@ -21,14 +22,36 @@ use crate::store::{Document, Effort, Found, Position, Search, SearchError, Store
 
 /// What a list counts beside its fields: it takes that much longer than a field.
 pub(super) const LIST_COMPLEXITY: usize = 100;
+/// What a field of a list counts: every entry has it.
+pub(super) const EDGE_COMPLEXITY: usize = 10;
 /// Most ids of one request that peers are asked for.
 const MAX_ASKED_IDS: usize = 16;
+
+/// Most bytes of tags in one answer, each as often as it is asked for.
+pub(super) const MAX_SHOWN_TAG_BYTES: usize = 4 * 1024 * 1024;
+/// What a tag counts beside its bytes: what it takes in memory while the answer is made.
+const TAG_OVERHEAD_BYTES: usize = 256;
 
 /// What one request may still cost, over all that it asks for.
 #[derive(Debug, Default)]
 pub(super) struct Allowance {
     effort: Effort,
     asked: AtomicUsize,
+    tag_bytes: AtomicUsize,
+}
+
+impl Allowance {
+    /// Takes room for tags of which so many fields are shown: how many an item has is not known to the complexity.
+    pub(super) fn show(&self, tags: &[Tag], fields: usize) -> Result<()> {
+        let bytes = |tag: &Tag| (tag.name.len() + tag.value.len() + TAG_OVERHEAD_BYTES).saturating_mul(fields);
+        let more: usize = tags.iter().map(bytes).fold(0, usize::saturating_add);
+        let before = self.tag_bytes.fetch_add(more.min(MAX_SHOWN_TAG_BYTES + 1), Ordering::Relaxed);
+        if before.saturating_add(more) <= MAX_SHOWN_TAG_BYTES {
+            return Ok(());
+        }
+        let text = format!("the tags of what was found take more than {MAX_SHOWN_TAG_BYTES} bytes; ask for less");
+        Err(Error::new(text))
+    }
 }
 
 /// What may be asked.
@@ -40,15 +63,14 @@ impl Query {
     async fn transaction(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Transaction>> {
         let Ok(id) = id.parse::<Id>() else { return Ok(None) };
         let (world, allowance) = surroundings(ctx)?;
-        let Some((position, document)) = by_id(&world, &allowance, id).await.map_err(internal)? else {
-            return Ok(None);
-        };
+        let found = by_ids(&world, &allowance, vec![id]).await?;
+        let Some((position, document)) = found.into_iter().next() else { return Ok(None) };
         let block = dated(world.log(), position.height).map_err(internal)?;
         Ok(Some(Transaction::new(document, &block)))
     }
 
     /// Items that fit all conditions.
-    #[graphql(complexity = "LIST_COMPLEXITY + child_complexity")]
+    #[graphql(complexity = "LIST_COMPLEXITY + EDGE_COMPLEXITY * child_complexity")]
     #[allow(clippy::too_many_arguments, reason = "the names are those of the schema")]
     async fn transactions(
         &self,
@@ -70,25 +92,18 @@ impl Query {
         let Some(filter) = filter(owners, recipients, tags, bundled_in, block)? else { return Ok(page(vec![], false)) };
         let search = Search { filter, newest_first, after, limit };
         let held = match wanted {
-            Some(wanted) => {
-                let found = join_all(wanted.into_iter().map(|id| by_id(&world, &allowance, id))).await;
-                let found = found.into_iter().collect::<Result<Vec<_>, LogError>>().map_err(internal)?;
-                Some(found.into_iter().flatten().collect::<Vec<_>>())
-            }
+            Some(wanted) => Some(by_ids(&world, &allowance, wanted).await?),
             None => None,
         };
-        let searched = tokio::task::spawn_blocking(move || {
+        let searched = blocking(move || {
             let found = match held {
                 Some(held) => choose(held, &search),
                 None => world.log().search(&search, &allowance.effort)?,
             };
-            edges(world.log(), found).map_err(SearchError::from)
+            Ok(edges(world.log(), found)?)
         });
-        match searched.await.map_err(|_| Error::new("the node is stopping"))? {
-            Ok((edges, more)) => Ok(page(edges, more)),
-            Err(SearchError::Log(cause)) => Err(internal(cause)),
-            Err(cause) => Err(Error::new(cause.to_string())),
-        }
+        let (edges, more) = searched.await?;
+        Ok(page(edges, more))
     }
 
     /// A block by its id.
@@ -99,7 +114,7 @@ impl Query {
     }
 
     /// Blocks by ids or heights.
-    #[graphql(complexity = "LIST_COMPLEXITY + child_complexity")]
+    #[graphql(complexity = "LIST_COMPLEXITY + EDGE_COMPLEXITY * child_complexity")]
     #[allow(clippy::too_many_arguments, reason = "the names are those of the schema")]
     async fn blocks(
         &self,
@@ -120,15 +135,15 @@ impl Query {
         if ids.as_ref().is_some_and(|ids| ids.len() > MAX_QUERY_IDS) {
             return Err(Error::new(format!("ids has too many entries; at most {MAX_QUERY_IDS} are taken")));
         }
-        let read = tokio::task::spawn_blocking(move || {
-            let Some(ids) = ids else { return world.log().blocks(heights, newest_first, after, limit) };
+        let read = blocking(move || {
+            let Some(ids) = ids else { return Ok(world.log().blocks(heights, newest_first, after, limit)?) };
             let ids = ids.iter().filter_map(|id| id.parse::<arweave::BlockId>().ok());
-            let found = ids.map(|id| world.log().block_by_id(&id)).collect::<Result<Vec<_>, _>>()?;
+            let found = ids.map(|id| world.log().block_by_id(&id)).collect::<Result<Vec<_>, LogError>>()?;
             let within = |block: &arweave::Block| (heights.0..=heights.1).contains(&block.height);
             let blocks: Vec<arweave::Block> = found.into_iter().flatten().filter(within).collect();
             Ok(cut(blocks, |block| block.height, newest_first, after, limit))
         });
-        let (blocks, more) = read.await.map_err(|_| Error::new("the node is stopping"))?.map_err(internal)?;
+        let (blocks, more) = read.await?;
         let edge = |block: &arweave::Block| BlockEdge { cursor: block_cursor(block.height), node: block.into() };
         Ok(BlockConnection { page_info: PageInfo { has_next_page: more }, edges: blocks.iter().map(edge).collect() })
     }
@@ -144,17 +159,43 @@ fn internal(cause: LogError) -> Error {
     Error::new("the database of this node failed")
 }
 
-/// A document by its id; peers are asked for what is not held here, for a few ids a request.
-async fn by_id(world: &World, allowance: &Allowance, id: Id) -> Result<Option<(Position, Document)>, LogError> {
-    if let Some(found) = world.log().document(&id)? {
-        return Ok(Some(found));
+/// Documents by their ids; peers are asked for what is not held here, for a few ids a request.
+async fn by_ids(world: &World, allowance: &Arc<Allowance>, ids: Vec<Id>) -> Result<Vec<(Position, Document)>> {
+    let (mut held, missing) = read(world, allowance, ids).await?;
+    let asked = missing.into_iter().filter(|_| allowance.asked.fetch_add(1, Ordering::Relaxed) < MAX_ASKED_IDS);
+    let looked_up = join_all(asked.map(async |id| Ok((id, lookup::item(world, &id).await?)))).await;
+    let looked_up = looked_up.into_iter().collect::<Result<Vec<_>, LogError>>().map_err(internal)?;
+    let came = looked_up.into_iter().filter(|(_, found)| matches!(found, lookup::Found::Item(_)));
+    let came: Vec<Id> = came.map(|(id, _)| id).collect();
+    if !came.is_empty() {
+        held.extend(read(world, allowance, came).await?.0);
     }
-    if allowance.asked.fetch_add(1, Ordering::Relaxed) >= MAX_ASKED_IDS {
-        return Ok(None);
-    }
-    match lookup::item(world, &id).await? {
-        lookup::Found::Item(_) => world.log().document(&id),
-        lookup::Found::Nowhere | lookup::Found::Unsure => Ok(None),
+    Ok(held)
+}
+
+/// The documents that are held here, and the ids that are not. Items may be large: they are read beside the tasks that
+/// serve requests.
+async fn read(world: &World, allowance: &Arc<Allowance>, ids: Vec<Id>) -> Result<(Vec<(Position, Document)>, Vec<Id>)> {
+    let (world, allowance) = (world.clone(), allowance.clone());
+    blocking(move || {
+        let (mut held, mut missing) = (Vec::new(), Vec::new());
+        for id in ids {
+            match world.log().document(&id, &allowance.effort)? {
+                Some(document) => held.push(document),
+                None => missing.push(id),
+            }
+        }
+        Ok((held, missing))
+    })
+    .await
+}
+
+/// Does what takes a while beside the tasks that serve requests.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, SearchError> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await.map_err(|_| Error::new("the node is stopping"))? {
+        Ok(done) => Ok(done),
+        Err(SearchError::Log(cause)) => Err(internal(cause)),
+        Err(cause) => Err(Error::new(cause.to_string())),
     }
 }
 

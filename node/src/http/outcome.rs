@@ -1,0 +1,117 @@
+//! The outcome of a slot: waited for here, and asked of a compute unit where this node does not compute and it does not
+//! come by itself.
+
+use std::time::Duration;
+
+use ao_protocol::announcement::Role;
+use ao_protocol::id::Id;
+use ao_protocol::log::Log;
+use ao_protocol::outcome::OutcomeRecord;
+use ao_protocol::wire::Call;
+use axum::http::StatusCode;
+use axum::response::Response;
+use tokio::time::Instant;
+
+use super::error::ApiError;
+use super::passed_on::FromPeer;
+use super::{Api, ENTRY_WAIT};
+
+/// Longest wait for the outcome of a slot.
+const RESULT_WAIT: Duration = Duration::from_secs(30);
+/// The same when a peer passed the call on: its own request ends after 10 s.
+const PASSED_ON_WAIT: Duration = Duration::from_secs(8);
+/// How long a node that does not compute waits for the outcome to come by itself before it asks a compute unit.
+const HEAD_START: Duration = Duration::from_secs(2);
+
+/// How long a request may wait, over all that it waits for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    until: Instant,
+    passed: FromPeer,
+}
+
+impl Patience {
+    /// From now on.
+    pub(super) fn new(passed: FromPeer) -> Patience {
+        let limit = if passed.0 { PASSED_ON_WAIT } else { RESULT_WAIT };
+        Patience { until: Instant::now() + limit, passed }
+    }
+
+    /// What is left of it.
+    pub(super) fn left(&self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
+    }
+
+    /// What is left of it to wait for an entry.
+    pub(super) fn for_entry(&self) -> Duration {
+        self.left().min(ENTRY_WAIT)
+    }
+}
+
+/// An outcome, or what a compute unit answered to the call that asks for it.
+pub(super) enum Resolved {
+    Here(Box<OutcomeRecord>),
+    There(Response),
+}
+
+impl Api {
+    /// The outcome of a slot. A node that does not compute asks a compute unit by `call` if it has to wait for long:
+    /// perhaps it knows why there is none.
+    pub(super) async fn resolve(
+        &self,
+        process: &Id,
+        slot: u64,
+        patience: Patience,
+        call: Call,
+    ) -> Result<Resolved, ApiError> {
+        let here = |record| Resolved::Here(Box::new(record));
+        if self.computer.is_some() || patience.passed.0 {
+            return self.outcome(process, slot, patience.left()).await.map(here);
+        }
+        match self.outcome(process, slot, HEAD_START.min(patience.left())).await {
+            Err(ApiError::NotYet(_)) => {}
+            known => return known.map(here),
+        }
+        let comes = self.outcome(process, slot, patience.left());
+        let mut comes = std::pin::pin!(comes);
+        let said = tokio::select! {
+            known = &mut comes => return known.map(here),
+            said = self.pass_on(Role::Cu, process, call) => said,
+        };
+        match said {
+            Ok(answer) if [StatusCode::OK, StatusCode::UNPROCESSABLE_ENTITY].contains(&answer.status()) => {
+                Ok(Resolved::There(answer))
+            }
+            said => match (comes.await, said) {
+                (Err(ApiError::NotYet(_)), Ok(answer)) if answer.status() == StatusCode::GATEWAY_TIMEOUT => {
+                    Ok(Resolved::There(answer))
+                }
+                (Err(ApiError::NotYet(text)), Err(ApiError::Upstream(cause))) => {
+                    Err(ApiError::NotYet(format!("{text}: {cause}")))
+                }
+                (known, _) => known.map(here),
+            },
+        }
+    }
+
+    /// The outcome of a slot, waited for at most this long.
+    pub(super) async fn outcome(&self, process: &Id, slot: u64, limit: Duration) -> Result<OutcomeRecord, ApiError> {
+        let (world, log) = (&self.world, self.world.log());
+        let stalled = || self.computer.as_ref().and_then(|computer| computer.stalled(process));
+        let ready = || {
+            let record = log.outcome(process, slot)?.map(Ok);
+            let never = || stalled().filter(|stalled| stalled.for_good).map(Err);
+            Ok(record.or_else(never))
+        };
+        match world.wait_for(process, limit, ready).await? {
+            Some(Ok(record)) => Ok(record),
+            Some(Err(stalled)) => {
+                Err(ApiError::Unprocessable(format!("process {process} can't be computed: {}", stalled.reason)))
+            }
+            None => {
+                let reason = stalled().map_or_else(String::new, |stalled| format!(": {}", stalled.reason));
+                Err(ApiError::NotYet(format!("slot {slot} of process {process} is not computed yet{reason}")))
+            }
+        }
+    }
+}
