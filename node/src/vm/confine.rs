@@ -2,6 +2,8 @@
 
 use std::io;
 
+use super::arena::ARENA_BYTES;
+
 /// Address space beyond the interpreter's memory: the executable, messages and outcomes on their way, the stack.
 const OVERHEAD_BYTES: u64 = 1 << 30;
 /// Open files: the socket, standard error, and pipes to twins.
@@ -31,10 +33,9 @@ pub(super) fn confine_keeper() -> io::Result<()> {
     set_limits(libc::RLIMIT_STACK, STACK_BYTES.min(hard), hard)
 }
 
-/// Bounds the memory of a host process whose interpreter may hold `memory_bytes`.
-pub(super) fn limit_memory(memory_bytes: u64) -> io::Result<()> {
-    // The allocator's own losses are below half of what it was asked for.
-    let wanted = memory_bytes.saturating_add(memory_bytes / 2).saturating_add(OVERHEAD_BYTES);
+/// Bounds the address space of a host process. What of its heap it may use is bounded by the heap.
+pub(super) fn limit_memory() -> io::Result<()> {
+    let wanted = OVERHEAD_BYTES.saturating_add(ARENA_BYTES as u64);
     let (_, hard) = limits(libc::RLIMIT_AS)?;
     if wanted < hard { limit(libc::RLIMIT_AS, wanted) } else { Ok(()) }
 }

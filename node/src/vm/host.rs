@@ -8,9 +8,11 @@
 //! can raise an error: errors leave by `longjmp`, which runs no destructors.
 
 use std::ffi::{CStr, c_int, c_void};
+use std::io;
 
 use mlua::ffi::{self, lua_State};
 
+use super::arena::Arena;
 use super::random::Random;
 
 /// The count hook looks at the budget every so many instructions; what a coroutine runs beyond its last look is
@@ -30,6 +32,7 @@ pub(super) enum Stop {
 
 /// Shared between an interpreter's callbacks; found again through the allocator's context.
 pub(super) struct Host {
+    arena: Arena,
     memory_used: usize,
     memory_limit: usize,
     /// What was just refused and may be asked for once more.
@@ -45,10 +48,12 @@ pub(super) struct Host {
 
 impl Host {
     /// A host whose interpreter may hold this many bytes.
-    pub(super) fn new(memory_limit: u64) -> Host {
-        Host {
+    pub(super) fn new(memory_limit: u64) -> io::Result<Host> {
+        let memory_limit = usize::try_from(memory_limit).unwrap_or(usize::MAX);
+        Ok(Host {
+            arena: Arena::new(memory_limit)?,
             memory_used: 0,
-            memory_limit: usize::try_from(memory_limit).unwrap_or(usize::MAX),
+            memory_limit,
             refused: None,
             instructions: 0,
             bytes: 0,
@@ -56,7 +61,12 @@ impl Host {
             stop: None,
             timestamp_ms: 0,
             random: Random::seeded(0),
-        }
+        })
+    }
+
+    /// Whether addresses in this heap are those of every other worker.
+    pub(super) fn is_in_place(&self) -> bool {
+        self.arena.is_in_place()
     }
 
     /// The host of an interpreter.
@@ -90,6 +100,11 @@ impl Host {
     /// Instructions charged in this evaluation so far.
     pub(super) fn used(&self) -> u64 {
         self.instructions.saturating_add(self.bytes / BYTES_PER_INSTRUCTION)
+    }
+
+    /// Instructions that this evaluation may still charge.
+    pub(super) fn left(&self) -> u64 {
+        self.budget.saturating_sub(self.used())
     }
 
     /// Charges instructions; false when the budget is used up.
@@ -153,17 +168,23 @@ pub(super) unsafe extern "C" fn allocate(
     // For a new block the interpreter passes the kind of object in place of a size.
     let old_size = if block.is_null() { 0 } else { old_size };
     if new_size == 0 {
-        host.memory_used -= old_size;
-        unsafe { libc::free(block) };
+        if !block.is_null() {
+            host.memory_used -= old_size;
+            unsafe { host.arena.give_back(block, old_size) };
+        }
         return std::ptr::null_mut();
     }
     if new_size > old_size && !host.allows(Wish { block, old_size, new_size }) {
         return std::ptr::null_mut();
     }
-    let moved = unsafe { libc::realloc(block, new_size) };
+    let moved = match block.is_null() {
+        true => unsafe { host.arena.take(new_size) },
+        false => unsafe { host.arena.resize(block, old_size, new_size) },
+    };
     if moved.is_null() {
-        // The machine is out of memory, which is no property of the process: nothing may be concluded from it.
-        std::process::abort();
+        // Free blocks are of the wrong sizes: as much a property of the process as what it holds.
+        host.stop.get_or_insert(Stop::Memory);
+        return moved;
     }
     host.memory_used = host.memory_used - old_size + new_size;
     moved

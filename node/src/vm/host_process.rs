@@ -33,12 +33,15 @@ pub(super) fn serve(mut requests: UnixStream) -> io::Result<()> {
     let interpreter = match frame::read::<OwnedRequest>(&mut requests)? {
         None => return Ok(()),
         Some(Request::Start { source, env, memory_bytes, instructions }) => {
-            confine::limit_memory(memory_bytes)?;
+            confine::limit_memory()?;
             confine::renew_processor_time()?;
-            Interpreter::new(&source, env, Limits { memory_bytes, instructions })
+            Interpreter::new(&source, env, Limits { memory_bytes, instructions })?
         }
         Some(_) => return Err(io::Error::other("the first request must be the program")),
     };
+    if !interpreter.is_in_place() {
+        return Err(io::Error::other("the addresses of the heap are taken: this system gives programs too few"));
+    }
     frame::write(&mut requests, &Reply::Ready)?;
     let mut host = Host { requests, interpreter, next_slot: None, twin: None };
     while let Some(request) = frame::read::<OwnedRequest>(&mut host.requests)? {
@@ -79,7 +82,7 @@ impl Host {
             unsafe { libc::_exit(0) };
         }
         self.next_slot = Some(next_slot);
-        if twin.is_worth_keeping() {
+        if twin.is_worth_keeping()? {
             self.twin = Some(twin);
         } else {
             twin.end()?;

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{c_int, c_void};
+use std::io;
 
 use ao_protocol::message::{Env, Message};
 use ao_protocol::module::Limits;
@@ -17,7 +18,8 @@ use super::{order, sandbox, values, view};
 /// Values that reading a result needs on the stack: a few for each level.
 const READING_STACK: c_int = 4 * MAX_DEPTH + 20;
 
-/// A process's state and the program that changes it.
+/// A process's state and the program that changes it. Nothing in the state has a destructor: its memory goes with the
+/// host's arena.
 pub(super) struct Interpreter {
     l: *mut lua_State,
     /// Where the interpreter's callbacks find it; its place must not change.
@@ -38,14 +40,14 @@ struct Call<'a> {
 
 impl Interpreter {
     /// Opens the library and runs the module's source. When that fails, every message ends in the same error.
-    pub(super) fn new(source: &str, env: Env, limits: Limits) -> Interpreter {
-        let mut host = Box::new(Host::new(limits.memory_bytes));
+    pub(super) fn new(source: &str, env: Env, limits: Limits) -> io::Result<Interpreter> {
+        let mut host = Box::new(Host::new(limits.memory_bytes)?);
         let context: *mut Host = &mut *host;
         let l = unsafe { ffi::lua_newstate(allocate, context.cast::<c_void>()) };
         let mut interpreter = Interpreter { l, host, env, limits, library: BTreeSet::new(), broken: None };
         if l.is_null() {
             interpreter.broken = Some(interpreter.memory_text());
-            return interpreter;
+            return Ok(interpreter);
         }
         interpreter.host.begin(u64::MAX, 0);
         let opened = unsafe {
@@ -60,7 +62,12 @@ impl Interpreter {
         let run = opened.and_then(|()| interpreter.protected(0, run_source, (&raw const source).cast()));
         interpreter.broken = run.err().map(|error| format!("the module can't be run: {error}"));
         interpreter.clear();
-        interpreter
+        Ok(interpreter)
+    }
+
+    /// Whether addresses in its heap are those of every other worker.
+    pub(super) fn is_in_place(&self) -> bool {
+        self.host.is_in_place()
     }
 
     /// Evaluates one message. On an error the state is as the error left it: whoever needs the state before must
@@ -142,14 +149,6 @@ impl Interpreter {
     }
 }
 
-impl Drop for Interpreter {
-    fn drop(&mut self) {
-        if !self.l.is_null() {
-            unsafe { ffi::lua_close(self.l) };
-        }
-    }
-}
-
 /// An error outside of a protected call: a fault of ours. The worker ends; no outcome is made.
 unsafe extern "C-unwind" fn abort(_: *mut lua_State) -> c_int {
     std::process::abort()
@@ -191,7 +190,7 @@ mod tests {
     const LIMITS: Limits = Limits { memory_bytes: 64 << 20, instructions: 20_000_000 };
 
     fn interpreter(source: &str) -> Interpreter {
-        Interpreter::new(source, Env::default(), LIMITS)
+        Interpreter::new(source, Env::default(), LIMITS).unwrap()
     }
 
     /// What a chunk returns, as JSON, or its error.

@@ -24,6 +24,8 @@
 //! nothing is concluded. The concatenation of a not-a-number writes it with the processor's sign. `#t` of a table
 //! with holes depends on the table's history, which is the same for all who replayed the same messages.
 
+mod arena;
+mod buffer;
 mod canonical;
 mod confine;
 mod frame;
@@ -34,10 +36,12 @@ mod keeper;
 mod list;
 mod math;
 mod order;
+mod pattern;
 mod protected;
 mod random;
 pub mod runtime;
 mod sandbox;
+mod search;
 mod self_test;
 mod sort;
 mod text;

@@ -10,7 +10,7 @@ use std::ffi::{CStr, c_int};
 use mlua::ffi::{self, lua_CFunction, lua_State};
 
 use super::host::{Host, raise};
-use super::{list, math, order, protected, sort, text};
+use super::{list, math, order, protected, search, sort, text};
 
 /// The part of the library that is written in Lua.
 const PRELUDE: &str = include_str!("prelude.lua");
@@ -60,22 +60,19 @@ pub(super) unsafe extern "C-unwind" fn open(l: *mut lua_State) -> c_int {
         ffi::lua_getfield(l, -1, c"string".as_ptr());
         remove(l, &[c"dump"]);
         ffi::lua_pop(l, 1);
+        in_library(
+            l,
+            c"string",
+            &[
+                (c"find", search::find),
+                (c"gmatch", search::gmatch),
+                (c"gsub", search::gsub),
+                (c"match", search::match_),
+            ],
+        );
         wrap(l, c"string", c"format", text::format, &[]);
         wrap(l, c"string", c"rep", list::rep, &[]);
-        for name in [
-            c"byte",
-            c"char",
-            c"find",
-            c"gmatch",
-            c"gsub",
-            c"lower",
-            c"match",
-            c"pack",
-            c"packsize",
-            c"reverse",
-            c"unpack",
-            c"upper",
-        ] {
+        for name in [c"byte", c"char", c"lower", c"pack", c"packsize", c"reverse", c"unpack", c"upper"] {
             wrap(l, c"string", name, list::charged_by_text, &[]);
         }
         for name in [c"codepoint", c"codes", c"len", c"offset"] {

@@ -37,7 +37,7 @@ const KNOWN_BITS: &str = "5d50dca4bc8599f9cc3f5ebc9b60d03bd856f74325d9b10d973da3
 /// Compares this build and machine with known values. Where it fails, nothing may be attested: the values would
 /// differ from those of others.
 pub fn self_test() -> Result<(), VmError> {
-    let mut interpreter = Interpreter::new(SOURCE, Env::default(), LIMITS);
+    let mut interpreter = Interpreter::new(SOURCE, Env::default(), LIMITS).map_err(VmError::Start)?;
     let outcome = interpreter.evaluate(&Message::default());
     if let Some(error) = outcome.error {
         return Err(VmError::SelfTest(error));

@@ -16,8 +16,10 @@ use serde::{Deserialize, Serialize};
 use super::confine::{self, check};
 use super::frame::{self, MAX_BATCH_BYTES, message_bytes};
 
-/// A new twin is made when the work to repeat is this many times what the fork took.
+/// A new twin is made when the work to repeat is this many times what the last one cost.
 const WORK_PER_FORK: u32 = 20;
+/// About what the first write to a page takes after a fork: it is copied.
+const FAULT_TIME: Duration = Duration::from_nanos(700);
 /// But never after less work than this, nor after more than the other: pages that are copied when they are first
 /// written cost as well, and an error late in a long batch would be dear.
 const MIN_WORK: Duration = Duration::from_millis(10);
@@ -29,6 +31,8 @@ pub(super) struct Twin {
     /// Its end tells the twin that it is not needed.
     pipe: File,
     fork_time: Duration,
+    /// Page faults of the original until the fork: those that came after it are part of what the twin costs.
+    faults: u64,
     /// The good messages since the fork, and what they took.
     messages: Vec<Message>,
     bytes: usize,
@@ -65,6 +69,7 @@ pub(super) fn fork() -> io::Result<Fork> {
             process,
             pipe: writer,
             fork_time: started.elapsed(),
+            faults: faults()?,
             messages: Vec::new(),
             bytes: 0,
             work: Duration::ZERO,
@@ -92,9 +97,11 @@ impl Twin {
     }
 
     /// Whether repeating what is remembered is cheaper than a new fork.
-    pub(super) fn is_worth_keeping(&self) -> bool {
-        let most = (self.fork_time * WORK_PER_FORK).clamp(MIN_WORK, MAX_WORK);
-        self.work < most && self.bytes < MAX_BATCH_BYTES
+    pub(super) fn is_worth_keeping(&self) -> io::Result<bool> {
+        let faults = u32::try_from(faults()?.saturating_sub(self.faults)).unwrap_or(u32::MAX);
+        let cost = self.fork_time + FAULT_TIME * faults;
+        let most = (cost * WORK_PER_FORK).clamp(MIN_WORK, MAX_WORK);
+        Ok(self.work < most && self.bytes < MAX_BATCH_BYTES)
     }
 
     /// Lets the twin take over; the calling process must end then.
@@ -107,6 +114,13 @@ impl Twin {
         drop(self.pipe);
         wait_for(self.process).map(drop)
     }
+}
+
+/// Page faults of this process so far that needed no disk.
+fn faults() -> io::Result<u64> {
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    check(unsafe { libc::getrusage(libc::RUSAGE_SELF, &mut usage) }.into())?;
+    Ok(u64::try_from(usage.ru_minflt).unwrap_or(0))
 }
 
 /// Waits until a child ended; its status.

@@ -226,7 +226,8 @@ mod tests {
 
     fn view(source: &str, name: Option<&str>) -> Result<String, String> {
         let limits = Limits { memory_bytes: 64 << 20, instructions: 20_000_000 };
-        let mut interpreter = Interpreter::new(&format!("function handle() {source} end"), Env::default(), limits);
+        let mut interpreter =
+            Interpreter::new(&format!("function handle() {source} end"), Env::default(), limits).unwrap();
         let outcome = interpreter.evaluate(&Message::default());
         assert_eq!(outcome.error.as_deref(), Some("handle returned a nil; a table is expected"));
         interpreter.view(name)
