@@ -13,6 +13,7 @@ use std::io;
 use mlua::ffi::{self, lua_State};
 
 use super::arena::Arena;
+use super::prototype::Dump;
 use super::random::Random;
 
 /// The count hook looks at the budget every so many instructions; what a coroutine runs beyond its last look is
@@ -44,6 +45,8 @@ pub(super) struct Host {
     /// Milliseconds since 1970, from the message that is being evaluated.
     pub(super) timestamp_ms: i64,
     pub(super) random: Random,
+    /// What the prelude and the module were compiled to.
+    pub(super) dumps: Vec<Dump>,
 }
 
 impl Host {
@@ -61,6 +64,7 @@ impl Host {
             stop: None,
             timestamp_ms: 0,
             random: Random::seeded(0),
+            dumps: Vec::new(),
         })
     }
 
@@ -80,6 +84,19 @@ impl Host {
             ffi::lua_getallocf(l, &mut context);
             &mut *context.cast::<Host>()
         }
+    }
+
+    /// Lets the host itself take what it needs, until [`Host::limit_memory`].
+    pub(super) fn lift_limits(&mut self) {
+        self.limit_memory(u64::MAX);
+        self.end();
+        (self.stop, self.refused) = (None, None);
+    }
+
+    /// Sets how many bytes the interpreter may hold.
+    pub(super) fn limit_memory(&mut self, bytes: u64) {
+        self.memory_limit = usize::try_from(bytes).unwrap_or(usize::MAX);
+        self.arena.limit_to(self.memory_limit);
     }
 
     /// Starts an evaluation that may charge `budget` instructions.

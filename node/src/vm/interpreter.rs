@@ -13,7 +13,8 @@ use mlua::ffi::{self, lua_State};
 
 use super::canonical::MAX_DEPTH;
 use super::host::{HOOK_INTERVAL, Host, Stop, allocate, count, raise};
-use super::{order, sandbox, values, view};
+use super::snapshot::{self, RestoreError, SaveError};
+use super::{chunks, order, sandbox, values, view};
 
 /// Values that reading a result needs on the stack: a few for each level.
 const READING_STACK: c_int = 4 * MAX_DEPTH + 20;
@@ -102,6 +103,18 @@ impl Interpreter {
         unsafe { view::view(self.l, &self.library, name) }
     }
 
+    /// The state as bytes ([`snapshot`]). To be called in a copy that is given up then.
+    pub(super) fn save(&mut self) -> Result<Vec<u8>, SaveError> {
+        unsafe { snapshot::save(self.l) }
+    }
+
+    /// Takes on the state that bytes describe. On an error the interpreter is of no use any more.
+    pub(super) fn restore(&mut self, bytes: &[u8]) -> Result<(), RestoreError> {
+        unsafe { snapshot::restore(self.l, bytes)? };
+        self.host.limit_memory(self.limits.memory_bytes);
+        Ok(())
+    }
+
     /// The state itself, for the self-test.
     pub(super) fn raw(&self) -> *mut lua_State {
         self.l
@@ -163,6 +176,7 @@ unsafe extern "C-unwind" fn run_source(l: *mut lua_State) -> c_int {
         {
             ffi::lua_error(l);
         }
+        chunks::keep_dump(l);
         ffi::lua_call(l, 0, 0);
         if ffi::lua_getglobal(l, c"handle".as_ptr()) != ffi::LUA_TFUNCTION {
             raise(l, c"it defines no function 'handle'");

@@ -2,11 +2,12 @@
 //! and `table.move` by the elements they move, `unpack` and `string.byte` by what they return, the others by the
 //! length of the strings they are given. Natively each would cost one instruction, whatever its size.
 
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 
 use mlua::ffi::{self, lua_CFunction, lua_State};
 
 use super::host::{charge, charge_items, raise};
+use super::permanent;
 
 /// Bytes of text that cost as much as one instruction.
 const BYTES_PER_INSTRUCTION: usize = 8;
@@ -93,6 +94,40 @@ pub(super) unsafe extern "C-unwind" fn charged_by_text(l: *mut lua_State) -> c_i
         }
         charge(l, (bytes / BYTES_PER_INSTRUCTION) as u64);
         original(l)(l)
+    }
+}
+
+/// What `ipairs` and `utf8.codes` step by: names of host functions.
+pub(super) const IPAIRS_STEP: &CStr = c"ipairs step";
+pub(super) const CODES_STEP: &CStr = c"utf8.codes step";
+
+/// `ipairs(t)`
+pub(super) unsafe extern "C-unwind" fn ipairs(l: *mut lua_State) -> c_int {
+    unsafe {
+        ffi::luaL_checkany(l, 1);
+        permanent::push(l, IPAIRS_STEP.to_bytes());
+        ffi::lua_pushvalue(l, 1);
+        ffi::lua_pushinteger(l, 0);
+        3
+    }
+}
+
+/// The iterator of `ipairs`.
+pub(super) unsafe extern "C-unwind" fn ipairs_step(l: *mut lua_State) -> c_int {
+    unsafe {
+        let place = ffi::luaL_checkinteger(l, 2).wrapping_add(1);
+        ffi::lua_pushinteger(l, place);
+        if ffi::lua_geti(l, 1, place) == ffi::LUA_TNIL { 1 } else { 2 }
+    }
+}
+
+/// `utf8.codes(s)`
+pub(super) unsafe extern "C-unwind" fn codes(l: *mut lua_State) -> c_int {
+    unsafe {
+        let results = charged_by_text(l);
+        permanent::push(l, CODES_STEP.to_bytes());
+        ffi::lua_replace(l, -results - 1);
+        results
     }
 }
 

@@ -213,7 +213,8 @@ pub(super) unsafe extern "C-unwind" fn pairs(l: *mut lua_State) -> c_int {
             return 3;
         }
         ffi::luaL_checktype(l, 1, ffi::LUA_TTABLE);
-        push_sorted(l, 1);
+        push_in_order(l, 1);
+        ffi::lua_pushinteger(l, 0);
         ffi::lua_pushcclosure(l, step, 2);
         ffi::lua_pushvalue(l, 1);
         ffi::lua_pushnil(l);
@@ -225,16 +226,42 @@ unsafe extern "C-unwind" fn pairs_called(_: *mut lua_State, _: c_int, _: ffi::lu
     3
 }
 
-/// The iterator of `pairs`: list and order as upvalues, the table as first argument.
-unsafe extern "C-unwind" fn step(l: *mut lua_State) -> c_int {
+/// Pushes a list of a table's keys in order.
+unsafe fn push_in_order(l: *mut lua_State, table: c_int) {
+    unsafe {
+        let sorted = push_sorted(l, table);
+        let list = ffi::lua_gettop(l) - 1;
+        let entries = Sorted::entries(sorted);
+        ffi::lua_createtable(l, c_int::try_from(entries.len()).unwrap_or(c_int::MAX), 0);
+        for (place, entry) in entries.iter().enumerate() {
+            ffi::lua_rawgeti(l, list, entry.place);
+            ffi::lua_rawseti(l, -2, place as i64 + 1);
+        }
+        ffi::lua_replace(l, list);
+        ffi::lua_settop(l, list);
+    }
+}
+
+/// The iterator of `pairs`: the list of keys and how many of them were visited as upvalues, so that it can be stored
+/// like any other function; the table as first argument.
+pub(super) unsafe extern "C-unwind" fn step(l: *mut lua_State) -> c_int {
     unsafe {
         ffi::luaL_checktype(l, 1, ffi::LUA_TTABLE);
-        let sorted = ffi::lua_touserdata(l, ffi::lua_upvalueindex(2)).cast::<Sorted>();
-        if push_next(l, 1, ffi::lua_upvalueindex(1), sorted) {
-            return 2;
+        let (list, visited) = (ffi::lua_upvalueindex(1), ffi::lua_upvalueindex(2));
+        let mut place = ffi::lua_tointegerx(l, visited, std::ptr::null_mut());
+        loop {
+            place += 1;
+            if ffi::lua_rawgeti(l, list, place) == ffi::LUA_TNIL {
+                return 1;
+            }
+            ffi::lua_pushvalue(l, -1);
+            if ffi::lua_rawget(l, 1) != ffi::LUA_TNIL {
+                ffi::lua_pushinteger(l, place);
+                ffi::lua_replace(l, visited);
+                return 2;
+            }
+            ffi::lua_pop(l, 2);
         }
-        ffi::lua_pushnil(l);
-        1
     }
 }
 

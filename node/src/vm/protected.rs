@@ -7,6 +7,7 @@ use std::ffi::c_int;
 
 use mlua::ffi::{self, lua_KContext, lua_State};
 
+use super::chunks;
 use super::host::{HOOK_INTERVAL, Host, charge, count, raise};
 
 /// Bytes of source that cost as much as one instruction to compile.
@@ -109,7 +110,8 @@ pub(super) unsafe extern "C-unwind" fn resume(l: *mut lua_State) -> c_int {
     }
 }
 
-unsafe extern "C-unwind" fn wrapped(l: *mut lua_State) -> c_int {
+/// What `coroutine.wrap` gives.
+pub(super) unsafe extern "C-unwind" fn wrapped(l: *mut lua_State) -> c_int {
     unsafe {
         let co = ffi::lua_tothread(l, ffi::lua_upvalueindex(1));
         let results = resume_with(l, co, ffi::lua_gettop(l));
@@ -163,6 +165,7 @@ pub(super) unsafe extern "C-unwind" fn load(l: *mut lua_State) -> c_int {
             ffi::lua_insert(l, -2);
             return 2;
         }
+        chunks::remember(l, name, 1);
         if has_env {
             ffi::lua_pushvalue(l, 4);
             if ffi::lua_setupvalue(l, -2, 1).is_null() {

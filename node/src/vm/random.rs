@@ -24,6 +24,21 @@ impl Random {
         }))
     }
 
+    /// The state, to be stored.
+    pub(super) fn to_bytes(&self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        for (place, word) in bytes.chunks_exact_mut(8).zip(self.0) {
+            place.copy_from_slice(&word.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// The state that was stored.
+    pub(super) fn from_bytes(bytes: [u8; 32]) -> Random {
+        let (words, _) = bytes.as_chunks::<8>();
+        Random(std::array::from_fn(|place| words.get(place).map_or(0, |word| u64::from_le_bytes(*word))))
+    }
+
     /// The next 64 bits.
     pub(super) fn bits(&mut self) -> u64 {
         let [a, b, c, d] = &mut self.0;

@@ -10,7 +10,7 @@ use std::ffi::{CStr, c_int};
 use mlua::ffi::{self, lua_CFunction, lua_State};
 
 use super::host::{Host, raise};
-use super::{list, math, order, protected, search, sort, text};
+use super::{chunks, list, math, order, permanent, protected, search, sort, text};
 
 /// The part of the library that is written in Lua.
 const PRELUDE: &str = include_str!("prelude.lua");
@@ -19,6 +19,8 @@ const PRELUDE: &str = include_str!("prelude.lua");
 pub(super) unsafe extern "C-unwind" fn open(l: *mut lua_State) -> c_int {
     unsafe {
         ffi::luaL_checkstack(l, 20, std::ptr::null());
+        chunks::open(l);
+        permanent::open(l);
         let libraries: [(&CStr, lua_CFunction); 6] = [
             (c"_G", ffi::luaopen_base),
             (c"coroutine", ffi::luaopen_coroutine),
@@ -41,6 +43,7 @@ pub(super) unsafe extern "C-unwind" fn open(l: *mut lua_State) -> c_int {
             l,
             &[
                 (c"collectgarbage", collectgarbage),
+                (c"ipairs", list::ipairs),
                 (c"load", protected::load),
                 (c"next", order::next),
                 (c"pairs", order::pairs),
@@ -75,18 +78,45 @@ pub(super) unsafe extern "C-unwind" fn open(l: *mut lua_State) -> c_int {
         for name in [c"byte", c"char", c"lower", c"pack", c"packsize", c"reverse", c"unpack", c"upper"] {
             wrap(l, c"string", name, list::charged_by_text, &[]);
         }
-        for name in [c"codepoint", c"codes", c"len", c"offset"] {
+        for name in [c"codepoint", c"len", c"offset"] {
             wrap(l, c"utf8", name, list::charged_by_text, &[]);
         }
+        wrap(l, c"utf8", c"codes", list::codes, &[]);
         ffi::lua_newtable(l);
         set_functions(l, &[(c"traceback", text::traceback)]);
         ffi::lua_setfield(l, -2, c"debug".as_ptr());
+        name_functions(l);
         ffi::lua_pop(l, 1);
 
         disarm(l, "__gc");
         disarm(l, "__mode");
         run_prelude(l);
         0
+    }
+}
+
+/// Names all functions of the library, and those that its iterators are made of.
+unsafe fn name_functions(l: *mut lua_State) {
+    unsafe {
+        permanent::add_library(l, c"");
+        let libraries =
+            [(c"coroutine", c"coroutine."), (c"debug", c"debug."), (c"math", c"math."), (c"string", c"string.")];
+        for (library, prefix) in libraries.into_iter().chain([(c"table", c"table."), (c"utf8", c"utf8.")]) {
+            ffi::lua_getfield(l, -1, library.as_ptr());
+            permanent::add_library(l, prefix);
+            ffi::lua_pop(l, 1);
+        }
+        ffi::lua_pushcfunction(l, list::ipairs_step);
+        permanent::add(l, list::IPAIRS_STEP);
+        ffi::lua_pop(l, 1);
+        // It is known to nobody but the function that returns it.
+        ffi::lua_getfield(l, -1, c"utf8".as_ptr());
+        ffi::lua_getfield(l, -1, c"codes".as_ptr());
+        ffi::lua_getupvalue(l, -1, 1);
+        ffi::lua_pushstring(l, c"".as_ptr());
+        ffi::lua_call(l, 1, 1);
+        permanent::add(l, list::CODES_STEP);
+        ffi::lua_pop(l, 3);
     }
 }
 
@@ -148,7 +178,9 @@ unsafe fn run_prelude(l: *mut lua_State) {
         if ffi::luaL_loadbufferx(l, text, length, c"=prelude".as_ptr(), c"t".as_ptr()) != ffi::LUA_OK {
             ffi::lua_error(l);
         }
+        chunks::keep_dump(l);
         ffi::lua_pushcfunction(l, timestamp);
+        permanent::add(l, c"timestamp");
         ffi::lua_call(l, 1, 0);
     }
 }
