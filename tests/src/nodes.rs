@@ -18,6 +18,9 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 /// Pause between two looks at a condition: the condition, not this pause, decides.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(25);
 
+/// What test nodes log.
+const LOG: &str = "warn,libp2p_gossipsub=error,ao_node::drive::compute=info";
+
 /// The program under test, built beside this test.
 pub fn program() -> PathBuf {
     let test = std::env::current_exe().unwrap_or_default();
@@ -90,6 +93,7 @@ impl TestNode {
         }
         command.args(&self.more);
         let log = std::fs::File::options().create(true).append(true).open(self.folder.path().join("node.log"))?;
+        command.env("AO_LOG", LOG);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn()?;
         let output = child.stdout.take().context("no output")?;
         self.child = Some(child);
@@ -108,7 +112,7 @@ impl TestNode {
         bail!("it ended at once: {}", self.log())
     }
 
-    /// What the node logged.
+    /// What the node logged, warnings and how processes are brought up.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("node.log")).unwrap_or_default()
     }

@@ -29,3 +29,5 @@ mod local;
 mod network;
 #[path = "nodes/partition.rs"]
 mod partition;
+#[path = "nodes/restart.rs"]
+mod restart;

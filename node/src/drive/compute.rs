@@ -1,6 +1,8 @@
 //! The compute unit's driver: one task per process that has slots to evaluate, one worker per hot process, as many
 //! evaluations at once as there are processors.
 
+mod resume;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,7 +18,7 @@ use ao_protocol::outcome::Outcome;
 use ao_protocol::process::Process;
 use ao_protocol::wire::{self, Gossip};
 use tokio::sync::{Notify, Semaphore, broadcast, oneshot};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, warn};
 
 use super::dry_run::{DryRun, DryRunError, DryRuns, Question, View};
 use super::lookup::{self, Found};
@@ -249,7 +251,7 @@ impl Computer {
         let place = place.map_err(|_| Stall::Reason("the node is stopping".into()))?;
         let failed = |cause: crate::vm::VmError| Stall::Reason(cause.to_string());
         let mut worker = Worker::start(&self.0.launcher, &program).await.map_err(failed)?;
-        self.replay(process, &mut worker).await?;
+        let mut pause = self.bring_up(process, &mut worker).await?;
         let mut batch = 1;
         loop {
             if !self.dry_runs(process, task, &mut worker).await? {
@@ -260,10 +262,17 @@ impl Computer {
             if jobs.is_empty() {
                 tokio::select! {
                     () = task.news.notified() => continue,
-                    () = tokio::time::sleep(IDLE) => {}
+                    () = tokio::time::sleep(IDLE) => self.save(process, &mut worker).await?,
                     () = self.0.crowded.notified() => {}
                 }
                 drop(place);
+                return Ok(());
+            }
+            if let (Some(slot), Some(next)) = (pause.take(), jobs.first())
+                && !self.was_pause(process, slot, next.message.timestamp)?
+            {
+                // The state was saved at a slot that is no rebuild point: it may not be gone on from.
+                log.forget_snapshot(process, slot)?;
                 return Ok(());
             }
             let outcomes = {
@@ -276,6 +285,7 @@ impl Computer {
             let clean = outcomes.iter().all(|outcome| outcome.error.is_none());
             batch = if clean { (batch * 2).min(MAX_BATCH) } else { 1 };
             self.record(jobs, outcomes)?;
+            self.keep_rebuilt(process, &mut worker)?;
             self.stall(process, None);
         }
     }
@@ -314,44 +324,6 @@ impl Computer {
             world.races().finished(claim.process, claim.slot, world.address());
             world.changed(Change::Outcome { process: claim.process, slot: claim.slot });
             publish(world, &attested);
-        }
-        Ok(())
-    }
-
-    /// Brings a new worker to the state after the last recorded outcome. The state follows from the log alone, so what
-    /// it gives must be what was recorded.
-    async fn replay(&self, process: &Id, worker: &mut Worker) -> Result<(), Stall> {
-        let log = self.0.world.log();
-        let Some(computed) = log.computed(process)? else { return Ok(()) };
-        let began = std::time::Instant::now();
-        let mut slot = 0;
-        while slot <= computed.slot {
-            let mut messages = Vec::new();
-            let mut bytes = 0;
-            for at in (slot..=computed.slot).take(MAX_BATCH) {
-                let Some(entry) = log.entry(process, at)? else { break };
-                bytes += entry.item.bytes().len();
-                if bytes > compute::MAX_JOB_BYTES && !messages.is_empty() {
-                    break;
-                }
-                messages.push(compute::message(log, &entry)?);
-            }
-            let outcomes = {
-                let _turn = self.0.processors.acquire().await;
-                worker.apply(slot, &messages).await.map_err(|cause| Stall::Reason(cause.to_string()))?
-            };
-            for outcome in outcomes {
-                let recorded = log.outcome(process, slot)?.map(|record| record.outcome.root());
-                if recorded != Some(outcome.bounded().root()) {
-                    error!(%process, slot, "replaying gave another outcome than was recorded");
-                    let reason = format!("replaying slot {slot} gave another outcome than was recorded before");
-                    return Err(Stall::Reason(reason));
-                }
-                slot += 1;
-            }
-        }
-        if computed.slot > 0 {
-            info!(%process, slots = slot, took = ?began.elapsed(), "replayed");
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ mod index;
 mod query;
 mod schema;
 mod search;
+mod snapshots;
 mod transactions;
 mod upload;
 mod write;
@@ -34,6 +35,7 @@ use schema::{FORMAT_KEY, FORMAT_VERSION, Place, Table};
 pub use document::Document;
 pub use query::{Filter, Position, TagCondition};
 pub use search::{Effort, Found, MAX_CANDIDATES, MAX_READ_BYTES, MAX_SEEKS, Search, SearchError};
+pub use snapshots::SnapshotPlace;
 pub use transactions::{Account, DataRoot, Posted, StoredChunk};
 pub use upload::Receipt;
 

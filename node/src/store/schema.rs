@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::transactions::DataRoot;
 
 /// Version of everything below. A database of another version is not opened.
-pub(super) const FORMAT_VERSION: u32 = 5;
+pub(super) const FORMAT_VERSION: u32 = 6;
 
 /// Key of the format version in the default column family.
 pub(super) const FORMAT_KEY: &[u8] = b"format";
@@ -33,6 +33,10 @@ pub(super) enum Table {
     Outcomes,
     /// process → how far outcomes are known
     Computed,
+    /// process, slot → what is known of the snapshot after it
+    Snapshots,
+    /// process, slot, number → piece of that snapshot
+    SnapshotPieces,
     /// process, slot, unit → attestation
     Attestations,
     /// process → next slot to settle
@@ -83,7 +87,7 @@ pub(super) enum Table {
 
 impl Table {
     /// All tables, to open them.
-    pub(super) const ALL: [Table; 30] = [
+    pub(super) const ALL: [Table; 32] = [
         Table::Entries,
         Table::Tips,
         Table::SlotsByItem,
@@ -91,6 +95,8 @@ impl Table {
         Table::Items,
         Table::Outcomes,
         Table::Computed,
+        Table::Snapshots,
+        Table::SnapshotPieces,
         Table::Attestations,
         Table::Delivered,
         Table::Deliveries,
@@ -126,6 +132,8 @@ impl Table {
             Table::Items => "items",
             Table::Outcomes => "outcomes",
             Table::Computed => "computed",
+            Table::Snapshots => "snapshots",
+            Table::SnapshotPieces => "snapshot-pieces",
             Table::Attestations => "attestations",
             Table::Delivered => "delivered",
             Table::Deliveries => "deliveries",
@@ -188,6 +196,14 @@ pub(super) fn slot(process: &Id, slot: u64) -> [u8; 40] {
     let mut key = [0; 40];
     key[..32].copy_from_slice(process.as_ref());
     key[32..].copy_from_slice(&slot.to_be_bytes());
+    key
+}
+
+/// process, slot, number
+pub(super) fn piece(process: &Id, at: u64, number: u32) -> [u8; 44] {
+    let mut key = [0; 44];
+    key[..40].copy_from_slice(&slot(process, at));
+    key[40..].copy_from_slice(&number.to_be_bytes());
     key
 }
 

@@ -138,6 +138,14 @@ impl Arena {
         moved
     }
 
+    /// Gives the addresses free. Nothing can be taken any more.
+    pub(super) fn end(&mut self) {
+        if !self.base.is_null() {
+            unsafe { libc::munmap(self.base.cast(), ARENA_BYTES) };
+        }
+        (self.base, self.limit, self.free) = (ptr::null_mut(), 0, [ptr::null_mut(); CLASSES]);
+    }
+
     /// Lets what is below `end` be touched. Where the system has no memory left the process ends: that is no property
     /// of what it computes.
     fn make_usable(&mut self, end: usize) {
@@ -160,7 +168,7 @@ impl Arena {
 
 impl Drop for Arena {
     fn drop(&mut self) {
-        unsafe { libc::munmap(self.base.cast(), ARENA_BYTES) };
+        self.end();
     }
 }
 

@@ -5,15 +5,11 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 
 use mlua::ffi::{self, lua_State};
 
-use super::host::Host;
+use super::host::{Host, registry};
 use super::prototype::Dump;
 
 /// The list in the registry of what `load` compiled: name, text, name, text…
-static LOADED: u8 = 0;
-
-fn loaded_key() -> *const c_void {
-    (&raw const LOADED).cast()
-}
+const LOADED: i64 = registry::LOADED;
 
 /// Makes an empty list.
 ///
@@ -22,7 +18,7 @@ fn loaded_key() -> *const c_void {
 pub(super) unsafe fn open(l: *mut lua_State) {
     unsafe {
         ffi::lua_newtable(l);
-        ffi::lua_rawsetp(l, ffi::LUA_REGISTRYINDEX, loaded_key());
+        ffi::lua_rawseti(l, ffi::LUA_REGISTRYINDEX, LOADED);
     }
 }
 
@@ -34,7 +30,7 @@ pub(super) unsafe fn open(l: *mut lua_State) {
 pub(super) unsafe fn remember(l: *mut lua_State, name: *const c_char, text: c_int) {
     unsafe {
         ffi::luaL_checkstack(l, 3, std::ptr::null());
-        ffi::lua_rawgetp(l, ffi::LUA_REGISTRYINDEX, loaded_key());
+        ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, LOADED);
         let count = ffi::lua_rawlen(l, -1) as i64;
         ffi::lua_pushstring(l, name);
         ffi::lua_rawseti(l, -2, count + 1);
@@ -51,7 +47,7 @@ pub(super) unsafe fn remember(l: *mut lua_State, name: *const c_char, text: c_in
 pub(super) unsafe fn loaded(l: *mut lua_State) -> Vec<(Vec<u8>, Vec<u8>)> {
     unsafe {
         let mut found = Vec::new();
-        ffi::lua_rawgetp(l, ffi::LUA_REGISTRYINDEX, loaded_key());
+        ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, LOADED);
         let text = |place: i64| {
             ffi::lua_rawgeti(l, -1, place);
             let mut length = 0;

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 /// Largest body of a frame in bytes: several items of the maximum size, or several outcomes.
 pub(super) const MAX_FRAME_BYTES: usize = 64 * 1024 * 1024;
+/// Largest snapshot that leaves a worker, in bytes.
+pub const MAX_SNAPSHOT_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 /// A batch ends before its messages exceed this many bytes; one message always fits.
 pub(super) const MAX_BATCH_BYTES: usize = 16 * 1024 * 1024;
 
@@ -32,18 +34,34 @@ pub(super) enum Request<Text, Environment, Batch> {
     Dry { message: Batch },
     /// Show the variables, or one of them.
     View { name: Option<Text> },
+    /// Take on the state after a slot; so many bytes follow the frame. Answered with [`Reply::Ready`].
+    Restore { slot: u64, bytes: u64 },
+    /// Give the state.
+    Save,
 }
 
 /// A request as it is read.
 pub(super) type OwnedRequest = Request<String, Env, Vec<Message>>;
+
+/// A state whose bytes follow the frame.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Saved {
+    /// It is the state after this slot.
+    pub(super) slot: u64,
+    /// How many bytes.
+    pub(super) bytes: u64,
+}
 
 /// What the worker answers.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Reply {
     /// The program is loaded.
     Ready,
-    /// Outcomes of the first messages, at least one.
-    Outcomes(Vec<Outcome>),
+    /// Outcomes of the first messages, at least one; and the state that was saved before them, because the slot before
+    /// them was a rebuild point.
+    Outcomes(Vec<Outcome>, Option<Saved>),
+    /// The state.
+    Saved(Saved),
     /// The variables as JSON.
     View(String),
     /// Nothing was evaluated; the text says why.

@@ -22,6 +22,14 @@ pub(super) const HOOK_INTERVAL: c_int = 1000;
 /// Bytes allocated that cost as much as one instruction.
 const BYTES_PER_INSTRUCTION: u64 = 16;
 
+/// Places in the interpreter's registry that are ours. Numbers, and not addresses as is usual in C: where an address is
+/// hashed differs from run to run, and with it when the registry grows.
+pub(super) mod registry {
+    pub(in super::super) const WALK: i64 = 3;
+    pub(in super::super) const LOADED: i64 = 4;
+    pub(in super::super) const PERMANENT: i64 = 5;
+}
+
 /// A limit that ends the evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
@@ -84,6 +92,11 @@ impl Host {
             ffi::lua_getallocf(l, &mut context);
             &mut *context.cast::<Host>()
         }
+    }
+
+    /// Gives the heap's addresses free.
+    pub(super) fn end_heap(&mut self) {
+        self.arena.end();
     }
 
     /// Lets the host itself take what it needs, until [`Host::limit_memory`].

@@ -4,7 +4,7 @@
 //! an error, the state is spoilt: the process answers what it has, gives the twin the good messages since the fork,
 //! and ends. The twin evaluates them again and goes on in its place.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -12,9 +12,12 @@ use ao_protocol::message::Message;
 use ao_protocol::module::Limits;
 use ao_protocol::outcome::Outcome;
 
+use super::Program;
 use super::confine::{self, check};
-use super::frame::{self, MAX_BATCH_BYTES, OwnedRequest, Reply, Request};
+use super::frame::{self, MAX_BATCH_BYTES, MAX_SNAPSHOT_BYTES, OwnedRequest, Reply, Request, Saved};
 use super::interpreter::Interpreter;
+use super::rebuild::SinceRebuild;
+use super::snapshot::RestoreError;
 use super::twin::{self, Fork, Promotion, Twin};
 
 /// A batch is answered early after this long, so that an error late in it does not cost much to repeat.
@@ -22,28 +25,29 @@ const MAX_BATCH_TIME: Duration = Duration::from_secs(1);
 
 struct Host {
     requests: UnixStream,
+    program: Program,
     interpreter: Interpreter,
     /// The slot that comes next; unknown before the first.
     next_slot: Option<u64>,
+    since_rebuild: SinceRebuild,
     twin: Option<Twin>,
 }
 
 /// Answers requests until the node closes the socket.
 pub(super) fn serve(mut requests: UnixStream) -> io::Result<()> {
-    let interpreter = match frame::read::<OwnedRequest>(&mut requests)? {
+    let program = match frame::read::<OwnedRequest>(&mut requests)? {
         None => return Ok(()),
         Some(Request::Start { source, env, memory_bytes, instructions }) => {
-            confine::limit_memory()?;
-            confine::renew_processor_time()?;
-            Interpreter::new(&source, env, Limits { memory_bytes, instructions })?
+            Program { source, env, limits: Limits { memory_bytes, instructions } }
         }
         Some(_) => return Err(io::Error::other("the first request must be the program")),
     };
-    if !interpreter.is_in_place() {
-        return Err(io::Error::other("the addresses of the heap are taken: this system gives programs too few"));
-    }
+    confine::limit_memory()?;
+    confine::renew_processor_time()?;
+    let interpreter = begin(&program)?;
     frame::write(&mut requests, &Reply::Ready)?;
-    let mut host = Host { requests, interpreter, next_slot: None, twin: None };
+    let since_rebuild = SinceRebuild::new(0);
+    let mut host = Host { requests, program, interpreter, next_slot: None, since_rebuild, twin: None };
     while let Some(request) = frame::read::<OwnedRequest>(&mut host.requests)? {
         confine::renew_processor_time()?;
         match request {
@@ -52,9 +56,20 @@ pub(super) fn serve(mut requests: UnixStream) -> io::Result<()> {
             Request::Apply { first_slot, messages } => host.apply(first_slot, messages)?,
             Request::Dry { message } => host.dry_run(&message)?,
             Request::View { name } => host.view(name.as_deref())?,
+            Request::Restore { slot, bytes } => host.restore(slot, bytes)?,
+            Request::Save => host.save()?,
         }
     }
     Ok(())
+}
+
+/// A new interpreter that has run the module, at the place where all of them are.
+fn begin(program: &Program) -> io::Result<Interpreter> {
+    let interpreter = Interpreter::new(&program.source, program.env.clone(), program.limits)?;
+    match interpreter.is_in_place() {
+        true => Ok(interpreter),
+        false => Err(io::Error::other("the addresses of the heap are taken: this system gives programs too few")),
+    }
 }
 
 impl Host {
@@ -62,6 +77,10 @@ impl Host {
         if let Some(expected) = self.next_slot.filter(|expected| *expected != first_slot) {
             return self.refuse(&format!("slot {first_slot} is not the next one, which is {expected}"));
         }
+        let saved = match messages.first() {
+            Some(first) if self.since_rebuild.is_due(first.timestamp) => self.rebuild()?,
+            _ => None,
+        };
         let mut twin = match self.twin.take() {
             Some(twin) => twin,
             None => match twin::fork()? {
@@ -72,12 +91,16 @@ impl Host {
         let started = Instant::now();
         let outcomes = self.evaluate(&messages);
         let next_slot = first_slot + outcomes.len() as u64;
-        let failed = outcomes.last().is_some_and(|last| last.error.is_some());
-        let good = outcomes.len() - usize::from(failed);
-        self.reply(&Reply::Outcomes(outcomes))?;
+        let failed = outcomes.last().filter(|last| last.error.is_some()).map(|last| last.gas_used);
+        let good = outcomes.len() - usize::from(failed.is_some());
+        let failed = failed.zip(messages.get(good)).map(|(charged, message)| (charged, message.timestamp));
+        let about = saved.as_ref().map(|bytes| Saved { slot: first_slot.saturating_sub(1), bytes: bytes.len() as u64 });
+        self.reply(&Reply::Outcomes(outcomes, about))?;
+        self.requests.write_all(saved.as_deref().unwrap_or_default())?;
+        drop(saved);
         twin.remember(messages.into_iter().take(good), started.elapsed());
-        if failed {
-            twin.promote(next_slot)?;
+        if let Some(failed) = failed {
+            twin.promote(next_slot, failed)?;
             // The twin is the process from now on. Nothing is torn down in order: the memory is shared with it.
             unsafe { libc::_exit(0) };
         }
@@ -93,18 +116,25 @@ impl Host {
     /// In the twin: brings the state to where the original's was before the error.
     fn take_over(&mut self, promotion: Promotion) -> io::Result<()> {
         for message in &promotion.messages {
-            self.interpreter.evaluate(message);
+            let outcome = self.interpreter.evaluate(message);
+            self.since_rebuild.evaluated(outcome.gas_used, message.timestamp);
         }
+        let (charged, timestamp) = promotion.failed;
+        self.since_rebuild.evaluated(charged, timestamp);
         self.next_slot = Some(promotion.next_slot);
         Ok(())
     }
 
-    /// Evaluates up to the first error, the time limit or the size limit, at least one message.
+    /// Evaluates up to the first error, a rebuild point, the time limit or the size limit, at least one message.
     fn evaluate(&mut self, messages: &[Message]) -> Vec<Outcome> {
         let started = Instant::now();
         let (mut outcomes, mut bytes) = (Vec::new(), 0);
         for message in messages {
+            if !outcomes.is_empty() && self.since_rebuild.is_due(message.timestamp) {
+                break;
+            }
             let outcome = self.interpreter.evaluate(message);
+            self.since_rebuild.evaluated(outcome.gas_used, message.timestamp);
             bytes += outcome.len();
             let failed = outcome.error.is_some();
             outcomes.push(outcome);
@@ -115,9 +145,100 @@ impl Host {
         outcomes
     }
 
+    /// Replaces the interpreter by the restore of its own state, which is returned; none if the state has no form now.
+    fn rebuild(&mut self) -> io::Result<Option<Vec<u8>>> {
+        if let Some(twin) = self.twin.take() {
+            twin.end()?;
+        }
+        match self.saved()? {
+            Ok(bytes) => {
+                self.replace(&bytes)?.map_err(io::Error::other)?;
+                Ok(Some(bytes))
+            }
+            Err(_) => {
+                self.since_rebuild.postponed();
+                Ok(None)
+            }
+        }
+    }
+
+    /// A new interpreter with a state; the inner error says why the bytes are none.
+    fn replace(&mut self, bytes: &[u8]) -> io::Result<Result<(), RestoreError>> {
+        // The old one's heap must be gone first: the new one's is at the same place.
+        self.interpreter.end();
+        self.interpreter = begin(&self.program)?;
+        self.since_rebuild = SinceRebuild::new(bytes.len());
+        Ok(self.interpreter.restore(bytes))
+    }
+
+    /// The state, or why it has no form. A copy makes it: that takes memory, and what it does to the heap must not stay.
+    fn saved(&mut self) -> io::Result<Result<Vec<u8>, String>> {
+        let (mut reader, writer) = io::pipe()?;
+        let child = unsafe { libc::fork() };
+        check(child.into())?;
+        if child == 0 {
+            let mut writer = writer;
+            let done = match self.interpreter.save() {
+                Ok(bytes) => writer.write_all(&[1]).and_then(|()| writer.write_all(&bytes)),
+                Err(cause) => writer.write_all(&[0]).and_then(|()| writer.write_all(cause.to_string().as_bytes())),
+            };
+            unsafe { libc::_exit(i32::from(done.is_err())) };
+        }
+        drop(writer);
+        let mut bytes = Vec::new();
+        reader.read_to_end(&mut bytes)?;
+        match (twin::wait_for(child)?, bytes.first()) {
+            (0, Some(1)) => Ok(Ok(bytes.split_off(1))),
+            (0, Some(_)) => Ok(Err(String::from_utf8_lossy(&bytes[1..]).into_owned())),
+            (status, _) => Err(io::Error::other(format!("the copy that was to save ended with status {status}"))),
+        }
+    }
+
+    fn save(&mut self) -> io::Result<()> {
+        let Some(slot) = self.next_slot.and_then(|next| next.checked_sub(1)) else {
+            return self.refuse("nothing was evaluated yet");
+        };
+        match self.saved()? {
+            Ok(bytes) => {
+                self.reply(&Reply::Saved(Saved { slot, bytes: bytes.len() as u64 }))?;
+                self.requests.write_all(&bytes)
+            }
+            Err(cause) => self.refuse(&cause),
+        }
+    }
+
+    fn restore(&mut self, slot: u64, bytes: u64) -> io::Result<()> {
+        if bytes > MAX_SNAPSHOT_BYTES {
+            return Err(io::Error::other(format!("a state of {bytes} bytes; at most {MAX_SNAPSHOT_BYTES} are taken")));
+        }
+        let mut state = Vec::new();
+        (&mut self.requests).take(bytes).read_to_end(&mut state)?;
+        if self.next_slot.is_some() || state.len() as u64 != bytes {
+            return self.refuse("a state is taken on whole, and before the first message");
+        }
+        match self.replace(&state)? {
+            Ok(()) => {
+                self.next_slot = Some(slot + 1);
+                self.reply(&Reply::Ready)
+            }
+            Err(cause) => {
+                self.replace_by_nothing()?;
+                self.refuse(&cause.to_string())
+            }
+        }
+    }
+
+    /// The interpreter as it was at the beginning.
+    fn replace_by_nothing(&mut self) -> io::Result<()> {
+        self.interpreter.end();
+        self.interpreter = begin(&self.program)?;
+        self.since_rebuild = SinceRebuild::new(0);
+        Ok(())
+    }
+
     fn dry_run(&mut self, messages: &[Message]) -> io::Result<()> {
         let Some(message) = messages.first() else { return self.refuse("there is no message to evaluate") };
-        self.in_a_copy(|copy| Reply::Outcomes(vec![copy.evaluate(message)]))
+        self.in_a_copy(|copy| Reply::Outcomes(vec![copy.evaluate(message)], None))
     }
 
     /// In a copy as well: what the text takes is given back when it ends.

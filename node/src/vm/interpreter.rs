@@ -115,6 +115,13 @@ impl Interpreter {
         Ok(())
     }
 
+    /// Gives its memory back; it must not be used after that.
+    pub(super) fn end(&mut self) {
+        self.host.end_heap();
+        self.l = std::ptr::null_mut();
+        self.broken = Some("this interpreter has ended".into());
+    }
+
     /// The state itself, for the self-test.
     pub(super) fn raw(&self) -> *mut lua_State {
         self.l

@@ -11,18 +11,19 @@
 //! exhausts its memory takes nothing else with it. Inside, everything is single-threaded, which is what makes
 //! `fork` sound: the state to go back to is a paused copy of the whole process, whatever it holds.
 //!
-//! - [`interpreter`]: one Lua state; [`host`]: its limits; [`sandbox`]: its library, with [`order`] (`pairs`,
-//!   `next`), [`sort`], [`text`] (`tostring`), [`math`], [`random`], [`list`], [`protected`] (`pcall`, coroutines).
+//! - [`interpreter`]: one Lua state; [`host`]: its limits; [`arena`]: its heap; [`sandbox`]: its library, with [`order`]
+//!   (`pairs`, `next`), [`sort`], [`search`] over [`pattern`] (`find`, `gsub`), [`text`] (`tostring`), [`math`],
+//!   [`random`], [`list`], [`protected`] (`pcall`, coroutines).
 //! - [`values`], [`canonical`]: messages into Lua, results out of it; [`view`]: the variables, to be looked at.
+//! - [`snapshot`]: the state as bytes and back, with [`chunks`], [`prototype`] and [`permanent`] for functions;
+//!   [`rebuild`]: when the state is replaced by its own snapshot.
 //! - [`host_process`], [`twin`], [`keeper`], [`confine`], [`frame`]: the worker from inside; [`worker`]: from the node.
 //! - [`runtime`]: our aos-compatible process runtime, a module like any other.
 //!
-//! What an evaluation gives depends on the module, the messages before it, and nothing else: no clock, no
-//! addresses, no processor. Three gaps are known. Pattern functions (`string.find` and its kin) can take time that is
-//! exponential in the length of the pattern without using up the instruction budget, and comparing or passing on
-//! very large values is cheaper than it takes; the wall clock then ends the worker ([`VmError::Overrun`]) and
-//! nothing is concluded. The concatenation of a not-a-number writes it with the processor's sign. `#t` of a table
-//! with holes depends on the table's history, which is the same for all who replayed the same messages.
+//! What an evaluation gives depends on the module, the messages before it, and nothing else: no clock, no addresses, no
+//! processor. Two gaps are known. Comparing or passing on very large values is cheaper than it takes; the wall clock
+//! then ends the worker ([`VmError::Overrun`]) and nothing is concluded. The concatenation of a not-a-number writes it
+//! with the processor's sign.
 
 mod arena;
 mod buffer;
@@ -42,6 +43,7 @@ mod permanent;
 mod protected;
 mod prototype;
 mod random;
+mod rebuild;
 pub mod runtime;
 mod sandbox;
 mod search;
@@ -59,10 +61,12 @@ use thiserror::Error;
 pub use ao_protocol::message::{Env, Message, Unit};
 pub use ao_protocol::module::Limits;
 pub use ao_protocol::outcome::{OutboxEntry, Outcome};
+pub use frame::MAX_SNAPSHOT_BYTES;
 pub use keeper::{WORKER_ARGUMENT, run_worker};
+pub use rebuild::IDLE_MS;
 pub use self_test::self_test;
 pub use view::MAX_VIEW_BYTES;
-pub use worker::{Launcher, Worker};
+pub use worker::{Launcher, Snapshot, Worker};
 
 /// Everything a process is made from: fixed for its life.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,11 +9,11 @@
 //! script goes on from key to key, the sorted keys of the last table are remembered for the rest of the message.
 
 use std::cmp::Ordering;
-use std::ffi::{c_int, c_void};
+use std::ffi::c_int;
 
 use mlua::ffi::{self, lua_State};
 
-use super::host::{charge, charge_items, raise};
+use super::host::{self, charge, charge_items, raise};
 
 /// Instructions charged for each key that is sorted: about what sorting one takes.
 const INSTRUCTIONS_PER_KEY: u64 = 24;
@@ -266,11 +266,7 @@ pub(super) unsafe extern "C-unwind" fn step(l: *mut lua_State) -> c_int {
 }
 
 /// Where the keys of the table last walked by `next` are kept in the registry: `{table, list, order}`.
-static WALK: u8 = 0;
-
-fn walk_key() -> *const c_void {
-    (&raw const WALK).cast()
-}
+const WALK: i64 = host::registry::WALK;
 
 /// Forgets the remembered keys: before each message, so that no table outlives its last use by more than that.
 ///
@@ -279,7 +275,7 @@ fn walk_key() -> *const c_void {
 pub(super) unsafe fn forget_walk(l: *mut lua_State) {
     unsafe {
         ffi::lua_pushnil(l);
-        ffi::lua_rawsetp(l, ffi::LUA_REGISTRYINDEX, walk_key());
+        ffi::lua_rawseti(l, ffi::LUA_REGISTRYINDEX, WALK);
     }
 }
 
@@ -338,7 +334,7 @@ unsafe fn smallest(l: *mut lua_State) -> c_int {
 /// at 3 and the order at 4.
 unsafe fn remembered(l: *mut lua_State) -> Option<*mut Sorted> {
     unsafe {
-        ffi::lua_rawgetp(l, ffi::LUA_REGISTRYINDEX, walk_key());
+        ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, WALK);
         if ffi::lua_type(l, 3) == ffi::LUA_TTABLE {
             ffi::lua_rawgeti(l, 3, 1);
             ffi::lua_rawgeti(l, 3, 2);
@@ -383,7 +379,7 @@ unsafe fn start_walk(l: *mut lua_State) -> *mut Sorted {
             ffi::lua_pushvalue(l, index);
             ffi::lua_rawseti(l, 5, position);
         }
-        ffi::lua_rawsetp(l, ffi::LUA_REGISTRYINDEX, walk_key());
+        ffi::lua_rawseti(l, ffi::LUA_REGISTRYINDEX, WALK);
         sorted
     }
 }

@@ -2,16 +2,18 @@
 //! where Lua itself would use a bare address, which is another one in every build: as a key of a table it would come
 //! elsewhere.
 
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, c_int};
 
 use mlua::ffi::{self, lua_State};
 
+use super::host::registry;
+
 /// The table in the registry with names by functions and functions by names.
-static PERMANENT: u8 = 0;
+const PERMANENT: i64 = registry::PERMANENT;
 
 unsafe fn push_all(l: *mut lua_State) {
     unsafe {
-        ffi::lua_rawgetp(l, ffi::LUA_REGISTRYINDEX, (&raw const PERMANENT).cast::<c_void>());
+        ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, PERMANENT);
     }
 }
 
@@ -22,7 +24,7 @@ unsafe fn push_all(l: *mut lua_State) {
 pub(super) unsafe fn open(l: *mut lua_State) {
     unsafe {
         ffi::lua_newtable(l);
-        ffi::lua_rawsetp(l, ffi::LUA_REGISTRYINDEX, (&raw const PERMANENT).cast::<c_void>());
+        ffi::lua_rawseti(l, ffi::LUA_REGISTRYINDEX, PERMANENT);
     }
 }
 

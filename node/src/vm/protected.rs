@@ -12,6 +12,9 @@ use super::host::{HOOK_INTERVAL, Host, charge, count, raise};
 
 /// Bytes of source that cost as much as one instruction to compile.
 const SOURCE_BYTES_PER_INSTRUCTION: usize = 2;
+/// Open calls up to which a caught error costs nothing more, and above that how many cost as much as one instruction.
+const FREE_DEPTH: c_int = 256;
+const CALLS_PER_INSTRUCTION: u64 = 2;
 /// Pieces of a chunk that wait on the stack to be joined.
 const MAX_PIECES: c_int = 100;
 
@@ -27,12 +30,27 @@ pub(super) unsafe fn pass_on_stop(l: *mut lua_State) {
     }
 }
 
+/// Charges a caught error for the calls that were open: the interpreter looks at all of them.
+unsafe fn charge_depth(l: *mut lua_State) {
+    unsafe {
+        let mut about: ffi::lua_Debug = std::mem::zeroed();
+        let mut depth = FREE_DEPTH;
+        while ffi::lua_getstack(l, depth, &mut about) != 0 {
+            depth = depth.saturating_mul(2);
+        }
+        if depth > FREE_DEPTH {
+            charge(l, depth as u64 / CALLS_PER_INSTRUCTION);
+        }
+    }
+}
+
 unsafe extern "C-unwind" fn finish(l: *mut lua_State, status: c_int, extra: lua_KContext) -> c_int {
     unsafe {
         if status == ffi::LUA_OK || status == ffi::LUA_YIELD {
             return ffi::lua_gettop(l) - extra as c_int;
         }
         pass_on_stop(l);
+        charge_depth(l);
         ffi::lua_pushboolean(l, 0);
         ffi::lua_pushvalue(l, -2);
         2

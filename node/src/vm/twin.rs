@@ -46,6 +46,8 @@ pub(super) struct Promotion {
     pub(super) messages: Vec<Message>,
     /// The slot after the failed one.
     pub(super) next_slot: u64,
+    /// What the failed message charged, and its time in milliseconds.
+    pub(super) failed: (u64, u64),
 }
 
 /// Which copy of the process goes on after a fork.
@@ -105,8 +107,8 @@ impl Twin {
     }
 
     /// Lets the twin take over; the calling process must end then.
-    pub(super) fn promote(mut self, next_slot: u64) -> io::Result<()> {
-        frame::write(&mut self.pipe, &Promotion { messages: self.messages, next_slot })
+    pub(super) fn promote(mut self, next_slot: u64, failed: (u64, u64)) -> io::Result<()> {
+        frame::write(&mut self.pipe, &Promotion { messages: self.messages, next_slot, failed })
     }
 
     /// Ends the twin.

@@ -12,7 +12,7 @@ use tokio::net::UnixStream;
 use tokio::process::{Child, ChildStderr, ChildStdin, Command};
 use tokio::task::JoinHandle;
 
-use super::frame::{self, MAX_BATCH_BYTES, Reply, Request};
+use super::frame::{self, MAX_BATCH_BYTES, MAX_SNAPSHOT_BYTES, Reply, Request, Saved};
 use super::keeper::{WORKER_ARGUMENT, describe_exit};
 use super::{Message, Outcome, Program, VmError};
 
@@ -41,6 +41,17 @@ pub struct Worker {
     wall_clock: Duration,
     /// False from the start of a request until its answer: a call that was interrupted leaves it so.
     in_step: bool,
+    /// What came with the last outcomes.
+    snapshot: Option<Snapshot>,
+}
+
+/// A process's state after a slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The slot.
+    pub slot: u64,
+    /// The state.
+    pub bytes: Vec<u8>,
 }
 
 impl Launcher {
@@ -99,6 +110,7 @@ impl Worker {
             diagnostics,
             wall_clock: launcher.wall_clock,
             in_step: true,
+            snapshot: None,
         })
     }
 
@@ -108,7 +120,7 @@ impl Worker {
     pub async fn apply(&mut self, first_slot: u64, messages: &[Message]) -> Result<Vec<Outcome>, VmError> {
         let messages = &messages[..batch_length(messages)];
         match self.ask(&Request::<&str, (), _>::Apply { first_slot, messages }).await? {
-            Reply::Outcomes(outcomes) if (1..=messages.len()).contains(&outcomes.len()) => Ok(outcomes),
+            Reply::Outcomes(outcomes, _) if (1..=messages.len()).contains(&outcomes.len()) => Ok(outcomes),
             other => Err(unexpected(other)),
         }
     }
@@ -117,7 +129,30 @@ impl Worker {
     pub async fn evaluate_without_keeping(&mut self, message: &Message) -> Result<Outcome, VmError> {
         let message = std::slice::from_ref(message);
         match self.ask(&Request::<&str, (), _>::Dry { message }).await? {
-            Reply::Outcomes(mut outcomes) if outcomes.len() == 1 => Ok(outcomes.remove(0)),
+            Reply::Outcomes(mut outcomes, _) if outcomes.len() == 1 => Ok(outcomes.remove(0)),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// The state after the slot before the last outcomes, if that was a rebuild point and nobody took it yet.
+    pub fn take_snapshot(&mut self) -> Option<Snapshot> {
+        self.snapshot.take()
+    }
+
+    /// The state after the last slot; an error that the worker lives on after if it has no form now.
+    pub async fn save(&mut self) -> Result<Snapshot, VmError> {
+        match self.ask(&Request::<&str, (), &[Message]>::Save).await? {
+            Reply::Saved(_) => self.snapshot.take().ok_or(VmError::Gone),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Takes on a state instead of evaluating messages from the first one on.
+    pub async fn restore(&mut self, snapshot: &Snapshot) -> Result<(), VmError> {
+        let (slot, bytes) = (snapshot.slot, snapshot.bytes.len() as u64);
+        let request = Request::<&str, (), &[Message]>::Restore { slot, bytes };
+        match self.ask_with(&request, &snapshot.bytes).await? {
+            Reply::Ready => Ok(()),
             other => Err(unexpected(other)),
         }
     }
@@ -137,6 +172,11 @@ impl Worker {
     }
 
     async fn ask(&mut self, request: &impl Serialize) -> Result<Reply, VmError> {
+        self.ask_with(request, &[]).await
+    }
+
+    /// Asks, with bytes behind the frame.
+    async fn ask_with(&mut self, request: &impl Serialize, more: &[u8]) -> Result<Reply, VmError> {
         if !std::mem::replace(&mut self.in_step, false) {
             return Err(VmError::Gone);
         }
@@ -147,9 +187,12 @@ impl Worker {
                 return Err(VmError::Refused(cause.to_string()));
             }
         };
-        match tokio::time::timeout(self.wall_clock, exchange(&mut self.stream, &frame)).await {
-            Ok(Ok(reply)) => {
+        match tokio::time::timeout(self.wall_clock, exchange(&mut self.stream, &frame, more)).await {
+            Ok(Ok((reply, snapshot))) => {
                 self.in_step = true;
+                if snapshot.is_some() {
+                    self.snapshot = snapshot;
+                }
                 Ok(reply)
             }
             Ok(Err(cause)) => Err(self.crashed(cause).await),
@@ -185,13 +228,28 @@ fn batch_length(messages: &[Message]) -> usize {
     fit.count().max(1).min(messages.len())
 }
 
-async fn exchange(stream: &mut UnixStream, frame: &[u8]) -> io::Result<Reply> {
+/// Sends a frame and what follows it; the answer, and the state that followed it.
+async fn exchange(stream: &mut UnixStream, frame: &[u8], more: &[u8]) -> io::Result<(Reply, Option<Snapshot>)> {
     stream.write_all(frame).await?;
+    stream.write_all(more).await?;
     let mut header = [0; 4];
     stream.read_exact(&mut header).await?;
     let mut body = vec![0; frame::body_length(header)?];
     stream.read_exact(&mut body).await?;
-    frame::decode(&body)
+    let reply = frame::decode(&body)?;
+    let (Reply::Saved(Saved { slot, bytes }) | Reply::Outcomes(_, Some(Saved { slot, bytes }))) = &reply else {
+        return Ok((reply, None));
+    };
+    if *bytes > MAX_SNAPSHOT_BYTES {
+        return Err(io::Error::other(format!("a state of {bytes} bytes; at most {MAX_SNAPSHOT_BYTES} are taken")));
+    }
+    let (slot, bytes) = (*slot, *bytes);
+    let mut state = Vec::new();
+    stream.take(bytes).read_to_end(&mut state).await?;
+    if state.len() as u64 != bytes {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok((reply, Some(Snapshot { slot, bytes: state })))
 }
 
 /// Reads to the end and gives the last [`MAX_DIAGNOSTICS`] bytes.
@@ -208,6 +266,8 @@ async fn end_of(mut stderr: ChildStderr) -> String {
 fn unexpected(reply: Reply) -> VmError {
     VmError::Refused(match reply {
         Reply::Refused(reason) => reason,
-        Reply::Ready | Reply::Outcomes(_) | Reply::View(_) => "an answer that does not fit the question".to_string(),
+        Reply::Ready | Reply::Outcomes(..) | Reply::View(_) | Reply::Saved(_) => {
+            "an answer that does not fit the question".to_string()
+        }
     })
 }

@@ -1,0 +1,128 @@
+//! How a new worker comes to the state after the last recorded outcome: by the newest snapshot at a rebuild point, and
+//! the slots since. And how snapshots are kept: those of rebuild points, and that of a worker that ends because nothing
+//! happens, which is one if the next slot turns out to be late enough.
+
+use ao_protocol::compute;
+use ao_protocol::id::Id;
+use ao_protocol::log::{Log, LogError};
+use tracing::{debug, error, info, warn};
+
+use super::{Computer, MAX_BATCH, Stall};
+use crate::store::SnapshotPlace;
+use crate::vm::{IDLE_MS, VmError, Worker};
+
+impl Computer {
+    /// Brings a new worker up. Where it began with a snapshot that is only good if the next slot is late enough, and there
+    /// is none yet: that snapshot's slot.
+    pub(super) async fn bring_up(&self, process: &Id, worker: &mut Worker) -> Result<Option<u64>, Stall> {
+        let log = self.0.world.log();
+        let Some(computed) = log.computed(process)? else { return Ok(None) };
+        let began = std::time::Instant::now();
+        let (first, pause) = match self.restore(process, computed.slot, worker).await? {
+            Some((slot, is_sure)) => (slot + 1, (!is_sure).then_some(slot)),
+            None => (0, None),
+        };
+        self.replay(process, first, computed.slot, worker).await?;
+        if computed.slot > 0 {
+            info!(%process, from = first, to = computed.slot, took = ?began.elapsed(), "brought up");
+        }
+        Ok(pause)
+    }
+
+    /// Restores the newest snapshot that may be gone on from; its slot, and whether it is sure to be a rebuild point.
+    async fn restore(&self, process: &Id, computed: u64, worker: &mut Worker) -> Result<Option<(u64, bool)>, Stall> {
+        let log = self.0.world.log();
+        for SnapshotPlace { slot, at_pause } in log.snapshots(process)? {
+            let mut is_sure = true;
+            if at_pause {
+                match log.entry(process, slot + 1)? {
+                    Some(next) if !self.was_pause(process, slot, next.assignment.statement.timestamp_ms)? => {
+                        log.forget_snapshot(process, slot)?;
+                        continue;
+                    }
+                    next => is_sure = next.is_some(),
+                }
+            }
+            if slot > computed {
+                continue;
+            }
+            let Some(snapshot) = log.snapshot(process, slot)? else {
+                warn!(%process, slot, "a snapshot is damaged; an older one is taken");
+                log.forget_snapshot(process, slot)?;
+                continue;
+            };
+            let _turn = self.0.processors.acquire().await;
+            match worker.restore(&snapshot).await {
+                Ok(()) => return Ok(Some((slot, is_sure))),
+                Err(VmError::Refused(cause)) => {
+                    warn!(%process, slot, %cause, "a snapshot can't be restored; an older one is taken");
+                    log.forget_snapshot(process, slot)?;
+                }
+                Err(cause) => return Err(Stall::Reason(cause.to_string())),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether a slot is followed by a pause that makes it a rebuild point.
+    pub(super) fn was_pause(&self, process: &Id, slot: u64, next_ms: u64) -> Result<bool, LogError> {
+        let entry = self.0.world.log().entry(process, slot)?;
+        Ok(entry.is_some_and(|entry| next_ms.saturating_sub(entry.assignment.statement.timestamp_ms) >= IDLE_MS))
+    }
+
+    /// Evaluates slots again. The state follows from the log alone, so what they give must be what was recorded.
+    async fn replay(&self, process: &Id, first: u64, last: u64, worker: &mut Worker) -> Result<(), Stall> {
+        let log = self.0.world.log();
+        let mut slot = first;
+        while slot <= last {
+            let mut messages = Vec::new();
+            let mut bytes = 0;
+            for at in (slot..=last).take(MAX_BATCH) {
+                let Some(entry) = log.entry(process, at)? else { break };
+                bytes += entry.item.bytes().len();
+                if bytes > compute::MAX_JOB_BYTES && !messages.is_empty() {
+                    break;
+                }
+                messages.push(compute::message(log, &entry)?);
+            }
+            let outcomes = {
+                let _turn = self.0.processors.acquire().await;
+                worker.apply(slot, &messages).await.map_err(|cause| Stall::Reason(cause.to_string()))?
+            };
+            for outcome in outcomes {
+                let recorded = log.outcome(process, slot)?.map(|record| record.outcome.root());
+                if recorded != Some(outcome.bounded().root()) {
+                    error!(%process, slot, "replaying gave another outcome than was recorded");
+                    let reason = format!("replaying slot {slot} gave another outcome than was recorded before");
+                    return Err(Stall::Reason(reason));
+                }
+                slot += 1;
+            }
+            self.keep_rebuilt(process, worker)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the snapshot of a rebuild point, if the worker just passed one.
+    pub(super) fn keep_rebuilt(&self, process: &Id, worker: &mut Worker) -> Result<(), LogError> {
+        match worker.take_snapshot() {
+            Some(snapshot) => {
+                debug!(%process, slot = snapshot.slot, bytes = snapshot.bytes.len(), "rebuilt");
+                self.0.world.log().keep_snapshot(process, &snapshot, false)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Keeps the state of a worker that is about to end because nothing happens.
+    pub(super) async fn save(&self, process: &Id, worker: &mut Worker) -> Result<(), Stall> {
+        match worker.save().await {
+            Ok(snapshot) => Ok(self.0.world.log().keep_snapshot(process, &snapshot, true)?),
+            Err(cause) => {
+                // It is made again from what there is.
+                debug!(%process, %cause, "the state of an idle process was not saved");
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Rebuild points: slots after which every compute unit replaces its interpreter by the restore of its own snapshot. They
+//! follow from the log alone, so what a process's history did to its heap (free blocks, sizes of tables, the state of
+//! the collector) is the same for who replayed all of it and for who began with a snapshot.
+//!
+//! Slot n is one if something was evaluated since the last one and
+//! - what was charged since then exceeds the larger of [`MIN_CHARGED`] and [`CHARGED_PER_BYTE`] for each byte of the
+//!   last snapshot, or
+//! - slot n + 1 is [`IDLE_MS`] or more later.
+//!
+//! Where the state has no form then, because a coroutine waits, the next try is after as much work again, or at the next
+//! such pause.
+
+/// Least number of charged instructions between two rebuild points that no pause makes.
+const MIN_CHARGED: u64 = 10_000_000;
+/// Instructions that pay for a byte of the last snapshot.
+const CHARGED_PER_BYTE: u64 = 50;
+/// The pause that makes a rebuild point, in milliseconds.
+pub const IDLE_MS: u64 = 60_000;
+
+/// What happened since the last rebuild point.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct SinceRebuild {
+    charged: u64,
+    /// What must be charged before the next try.
+    wanted: u64,
+    /// The time of the last message, in milliseconds; none if there was none.
+    last_ms: Option<u64>,
+}
+
+impl SinceRebuild {
+    /// Nothing happened since a snapshot of so many bytes; none at the very beginning.
+    pub(super) fn new(snapshot_bytes: usize) -> SinceRebuild {
+        let paid = (snapshot_bytes as u64).saturating_mul(CHARGED_PER_BYTE);
+        SinceRebuild { charged: 0, wanted: paid.max(MIN_CHARGED), last_ms: None }
+    }
+
+    /// A message of this time was evaluated and charged so much.
+    pub(super) fn evaluated(&mut self, charged: u64, timestamp_ms: u64) {
+        self.charged = self.charged.saturating_add(charged);
+        self.last_ms = Some(timestamp_ms);
+    }
+
+    /// Whether the last evaluated slot is a rebuild point, given the time of the one after it.
+    pub(super) fn is_due(&self, next_ms: u64) -> bool {
+        let paused = |last: u64| next_ms.saturating_sub(last) >= IDLE_MS;
+        self.last_ms.is_some_and(|last| self.charged > self.wanted || paused(last))
+    }
+
+    /// The state had no form.
+    pub(super) fn postponed(&mut self) {
+        if self.charged > self.wanted {
+            self.wanted = self.charged.saturating_add(self.wanted);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_and_pauses_make_rebuild_points() {
+        let mut since = SinceRebuild::new(0);
+        assert!(!since.is_due(u64::MAX), "nothing was evaluated");
+        since.evaluated(MIN_CHARGED, 1000);
+        assert!(!since.is_due(1000 + IDLE_MS - 1) && since.is_due(1000 + IDLE_MS));
+        since.evaluated(1, 1000);
+        assert!(since.is_due(1000));
+        since.postponed();
+        assert!(!since.is_due(1000) && since.is_due(1000 + IDLE_MS));
+        since.evaluated(MIN_CHARGED + 2, 1000);
+        assert!(since.is_due(1000));
+        let mut large = SinceRebuild::new(1_000_000);
+        large.evaluated(MIN_CHARGED + 1, 0);
+        assert!(!large.is_due(0));
+        large.evaluated(40_000_000, 0);
+        assert!(large.is_due(0));
+    }
+}

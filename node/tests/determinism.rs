@@ -1,0 +1,212 @@
+//! The same messages give the same outcomes and the same state, byte for byte: from zero, from a snapshot at a rebuild
+//! point, after evictions and crashes at any slot, with dry-runs and views in between, each time in another operating
+//! system process with addresses of its own.
+
+// Clippy takes only the test functions themselves for tests, not what they call.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use ao_node::vm::{Env, IDLE_MS, Launcher, Limits, Message, Program, Snapshot, Worker, runtime};
+use ao_protocol::tag::Tag;
+use futures::StreamExt;
+
+/// What is run: its head says how it is written.
+const PROGRAMS: &str = include_str!("determinism/programs.lua");
+
+/// The programs: names and chunks.
+fn programs() -> Vec<(&'static str, Vec<&'static str>)> {
+    let read = |text: &'static str| {
+        let (name, chunks) = text.split_once('\n').unwrap();
+        (name, chunks.trim_end().split("\n--\n").collect())
+    };
+    PROGRAMS.split("\n--- ").skip(1).map(read).collect()
+}
+
+/// Runs what it is sent and shows what that gives; what it sends is the list `Sent`.
+const BARE: &str = r#"
+Sent = {}
+local function show(value, depth)
+  if type(value) ~= "table" or depth > 3 then return tostring(value) end
+  local fields = {}
+  for k, v in pairs(value) do fields[#fields + 1] = tostring(k) .. "=" .. show(v, depth + 1) end
+  return "{" .. table.concat(fields, ",") .. "}"
+end
+function handle(msg)
+  local results = table.pack(assert(load(msg.Data, "line"))(msg))
+  for i = 1, results.n do results[i] = show(results[i], 0) end
+  local sent = Sent
+  Sent = {}
+  return { Output = table.concat(results, " "), Messages = sent }
+end
+"#;
+
+/// What a run gave: the root and the charge of each outcome, each snapshot at a rebuild point, and the last state.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Run {
+    outcomes: Vec<(String, u64, Option<String>)>,
+    snapshots: Vec<(u64, blake3::Hash)>,
+    last: Option<blake3::Hash>,
+}
+
+struct Script {
+    program: Program,
+    messages: Vec<Message>,
+}
+
+impl Script {
+    /// Every fourth line comes a minute later than the one before: there is a rebuild point before it.
+    fn new(lines: &[&str], of_runtime: bool) -> Script {
+        let source = if of_runtime { runtime::source() } else { BARE.to_string() };
+        let limits = Limits { memory_bytes: 16 << 20, instructions: 3_000_000 };
+        let mut timestamp = 1_700_000_000_000;
+        let mut env = Env::default();
+        env.process.owner = "me".into();
+        let message = |(slot, line): (usize, &&str)| {
+            timestamp += if slot % 4 == 3 { IDLE_MS } else { 1000 };
+            Message {
+                id: Some(format!("message-{slot}")),
+                data: Some(line.as_bytes().to_vec()),
+                owner: "me".into(),
+                from: "me".into(),
+                tags: vec![Tag::new("Action", "Eval")],
+                timestamp,
+                nonce: Some(slot as u64),
+                ..Message::default()
+            }
+        };
+        let messages = lines.iter().enumerate().map(message).collect();
+        Script { program: Program { source, env, limits }, messages }
+    }
+
+    async fn worker(&self, from: Option<&Snapshot>) -> Worker {
+        let launcher = Launcher::new(env!("CARGO_BIN_EXE_ao-node"));
+        let mut worker = Worker::start(&launcher, &self.program).await.unwrap();
+        if let Some(snapshot) = from {
+            worker.restore(snapshot).await.unwrap();
+        }
+        worker
+    }
+
+    /// Applies all messages from a slot on, so many at a time, to what a run gave before.
+    async fn go_on(
+        &self,
+        worker: &mut Worker,
+        mut slot: usize,
+        batch: usize,
+        end: usize,
+        run: &mut Run,
+    ) -> Vec<Snapshot> {
+        let mut snapshots = Vec::new();
+        while slot < end {
+            let batch = &self.messages[slot..(slot + batch).min(end)];
+            let outcomes = worker.apply(slot as u64, batch).await.unwrap();
+            slot += outcomes.len();
+            for outcome in outcomes {
+                let text = outcome.error.clone();
+                let charged = outcome.gas_used;
+                run.outcomes.push((outcome.bounded().root().to_string(), charged, text));
+            }
+            if let Some(snapshot) = worker.take_snapshot() {
+                run.snapshots.push((snapshot.slot, blake3::hash(&snapshot.bytes)));
+                snapshots.push(snapshot);
+            }
+        }
+        snapshots
+    }
+
+    async fn finish(worker: &mut Worker, run: &mut Run) {
+        run.last = worker.save().await.ok().map(|snapshot| blake3::hash(&snapshot.bytes));
+    }
+
+    /// From zero, one message at a time; the snapshots too.
+    async fn whole_run(&self) -> (Run, Vec<Snapshot>) {
+        let mut run = Run::default();
+        let mut worker = self.worker(None).await;
+        let snapshots = self.go_on(&mut worker, 0, 1, self.messages.len(), &mut run).await;
+        Script::finish(&mut worker, &mut run).await;
+        (run, snapshots)
+    }
+
+    /// What is left of a run behind a slot.
+    fn behind(run: &Run, slot: u64) -> Run {
+        Run {
+            outcomes: run.outcomes[slot as usize + 1..].to_vec(),
+            snapshots: run.snapshots.iter().filter(|(at, _)| *at > slot).copied().collect(),
+            last: run.last,
+        }
+    }
+}
+
+/// A generator for the choices of a test: the same in every run of it.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, below: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.0 >> 33) as usize % below.max(1)
+    }
+}
+
+async fn check(name: &str, lines: &[&str], of_runtime: bool, dice: &mut Dice) {
+    let script = Script::new(lines, of_runtime);
+    let count = script.messages.len();
+    let (expected, snapshots) = script.whole_run().await;
+    // Where a coroutine waits there is no form of the state, hence no rebuild point.
+    assert_eq!(expected.snapshots.is_empty(), name.starts_with("waiting"), "{name}: rebuild points {expected:?}");
+
+    let mut in_batches = Run::default();
+    let mut worker = script.worker(None).await;
+    script.go_on(&mut worker, 0, 7, count, &mut in_batches).await;
+    Script::finish(&mut worker, &mut in_batches).await;
+    assert_eq!(in_batches, expected, "{name}: in batches");
+
+    for snapshot in &snapshots {
+        let mut run = Run::default();
+        let mut worker = script.worker(Some(snapshot)).await;
+        script.go_on(&mut worker, snapshot.slot as usize + 1, 3, count, &mut run).await;
+        Script::finish(&mut worker, &mut run).await;
+        assert_eq!(run, Script::behind(&expected, snapshot.slot), "{name}: from the snapshot at {}", snapshot.slot);
+    }
+
+    // Killed after some slot, again and again; dry-runs and views in between.
+    let mut slot = 0;
+    let mut known: Vec<Snapshot> = Vec::new();
+    while slot < count {
+        let from = known.last().cloned();
+        let first = from.as_ref().map_or(0, |snapshot| snapshot.slot as usize + 1);
+        let mut worker = script.worker(from.as_ref()).await;
+        slot = (first + 1 + dice.roll(count)).min(count);
+        let mut run = Run::default();
+        let mut at = first;
+        while at < slot {
+            known.extend(script.go_on(&mut worker, at, 1, at + 1, &mut run).await);
+            at += 1;
+            let dry = &script.messages[dice.roll(count)];
+            match dice.roll(4) {
+                0 => drop(worker.evaluate_without_keeping(dry).await.unwrap()),
+                1 => drop(worker.view(None).await),
+                2 => drop(worker.save().await),
+                _ => {}
+            }
+            // What was asked for is not what a rebuild point gave.
+            worker.take_snapshot();
+        }
+        let kept = expected.outcomes[first..slot].to_vec();
+        assert_eq!(run.outcomes, kept, "{name}: killed after slot {slot}, from {first}");
+        if slot == count {
+            Script::finish(&mut worker, &mut run).await;
+            assert_eq!(run.last, expected.last, "{name}: after crashes");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_way_to_a_state_gives_the_same() {
+    let programs = programs();
+    assert!(programs.len() >= 60);
+    let checks = programs.into_iter().zip(1..).map(|((name, chunks), seed)| async move {
+        let began = std::time::Instant::now();
+        check(name, &chunks, name.starts_with("runtime"), &mut Dice(seed)).await;
+        println!("{:>6} ms  {name}", began.elapsed().as_millis());
+    });
+    futures::stream::iter(checks).map(tokio::spawn).buffer_unordered(2).for_each(async |done| done.unwrap()).await;
+}
