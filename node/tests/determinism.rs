@@ -210,3 +210,42 @@ async fn every_way_to_a_state_gives_the_same() {
     });
     futures::stream::iter(checks).map(tokio::spawn).buffer_unordered(2).for_each(async |done| done.unwrap()).await;
 }
+
+/// The same text as a chunk that does what it says and then fails.
+fn failing(chunk: &str) -> String {
+    format!("(function(...) {chunk}\nend)(...) error('stop')")
+}
+
+#[tokio::test]
+async fn errors_and_dry_runs_leave_the_state_as_it_was() {
+    let all: Vec<&str> = programs()
+        .into_iter()
+        .filter(|(name, _)| !name.starts_with("runtime") && !name.starts_with("waiting"))
+        .flat_map(|(_, chunks)| chunks)
+        .collect();
+    let mut dice = Dice(11);
+    for round in 0..12 {
+        let mut chunks: Vec<String> = Vec::new();
+        for _ in 0..14 {
+            let chunk = all[dice.roll(all.len())];
+            chunks.push(if dice.roll(2) == 0 { failing(chunk) } else { chunk.to_string() });
+        }
+        let script = Script::new(&chunks.iter().map(String::as_str).collect::<Vec<_>>(), false);
+        let mut worker = script.worker(None).await;
+        let mut before = None;
+        for (slot, message) in script.messages.iter().enumerate() {
+            let dry = &script.messages[dice.roll(script.messages.len())];
+            worker.evaluate_without_keeping(dry).await.unwrap();
+            let outcome = worker.apply(slot as u64, std::slice::from_ref(message)).await.unwrap().remove(0);
+            worker.take_snapshot();
+            // What a random row of chunks leaves may have no form: then there is nothing to compare.
+            let after = worker.save().await.ok().map(|snapshot| snapshot.bytes);
+            if let (Some(before), Some(after)) = (&before, &after)
+                && outcome.error.is_some()
+            {
+                assert!(before == after, "round {round}: an error changed the state: {:?}", chunks[slot]);
+            }
+            before = after;
+        }
+    }
+}

@@ -55,8 +55,8 @@ pub(super) struct Saved {
 /// What the worker answers.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Reply {
-    /// The program is loaded.
-    Ready,
+    /// The program is loaded, or the state; whether the worker's system calls are confined.
+    Ready { confined: bool },
     /// Outcomes of the first messages, at least one; and the state that was saved before them, because the slot before
     /// them was a rebuild point.
     Outcomes(Vec<Outcome>, Option<Saved>),
@@ -124,10 +124,10 @@ mod tests {
     fn frames_follow_each_other_and_end_with_the_stream() {
         let mut stream = Vec::new();
         write(&mut stream, &Reply::Refused("no".into())).unwrap();
-        write(&mut stream, &Reply::Ready).unwrap();
+        write(&mut stream, &Reply::Ready { confined: true }).unwrap();
         let mut stream = stream.as_slice();
         assert!(matches!(read(&mut stream), Ok(Some(Reply::Refused(text))) if text == "no"));
-        assert!(matches!(read(&mut stream), Ok(Some(Reply::Ready))));
+        assert!(matches!(read(&mut stream), Ok(Some(Reply::Ready { confined: true }))));
         assert!(matches!(read::<Reply>(&mut stream), Ok(None)));
     }
 
@@ -136,6 +136,6 @@ mod tests {
         let mut stream: &[u8] = &[0xff, 0xff, 0xff, 0xff, 0];
         assert!(read::<Reply>(&mut stream).is_err());
         assert!(decode::<Reply>(&[2, 0xfc, 0xff, 0xff, 0xff, 0x7f]).is_err());
-        assert!(decode::<Reply>(&[0, 0]).is_err());
+        assert!(decode::<Reply>(&[0, 0, 0]).is_err());
     }
 }

@@ -12,19 +12,20 @@ use ao_protocol::message::Message;
 use ao_protocol::module::Limits;
 use ao_protocol::outcome::Outcome;
 
-use super::Program;
 use super::confine::{self, check};
 use super::frame::{self, MAX_BATCH_BYTES, MAX_SNAPSHOT_BYTES, OwnedRequest, Reply, Request, Saved};
 use super::interpreter::Interpreter;
 use super::rebuild::SinceRebuild;
 use super::snapshot::RestoreError;
 use super::twin::{self, Fork, Promotion, Twin};
+use super::{Program, system_calls};
 
 /// A batch is answered early after this long, so that an error late in it does not cost much to repeat.
 const MAX_BATCH_TIME: Duration = Duration::from_secs(1);
 
 struct Host {
     requests: UnixStream,
+    confined: bool,
     program: Program,
     interpreter: Interpreter,
     /// The slot that comes next; unknown before the first.
@@ -44,10 +45,11 @@ pub(super) fn serve(mut requests: UnixStream) -> io::Result<()> {
     };
     confine::limit_memory()?;
     confine::renew_processor_time()?;
+    let confined = system_calls::confine()?;
     let interpreter = begin(&program)?;
-    frame::write(&mut requests, &Reply::Ready)?;
+    frame::write(&mut requests, &Reply::Ready { confined })?;
     let since_rebuild = SinceRebuild::new(0);
-    let mut host = Host { requests, program, interpreter, next_slot: None, since_rebuild, twin: None };
+    let mut host = Host { requests, confined, program, interpreter, next_slot: None, since_rebuild, twin: None };
     while let Some(request) = frame::read::<OwnedRequest>(&mut host.requests)? {
         confine::renew_processor_time()?;
         match request {
@@ -219,7 +221,7 @@ impl Host {
         match self.replace(&state)? {
             Ok(()) => {
                 self.next_slot = Some(slot + 1);
-                self.reply(&Reply::Ready)
+                self.reply(&Reply::Ready { confined: self.confined })
             }
             Err(cause) => {
                 self.replace_by_nothing()?;

@@ -17,7 +17,7 @@
 //! - [`values`], [`canonical`]: messages into Lua, results out of it; [`view`]: the variables, to be looked at.
 //! - [`snapshot`]: the state as bytes and back, with [`chunks`], [`prototype`] and [`permanent`] for functions;
 //!   [`rebuild`]: when the state is replaced by its own snapshot.
-//! - [`host_process`], [`twin`], [`keeper`], [`confine`], [`frame`]: the worker from inside; [`worker`]: from the node.
+//! - [`host_process`], [`twin`], [`keeper`], [`confine`], [`system_calls`], [`frame`]: the worker from inside; [`worker`]: from the node.
 //! - [`runtime`]: our aos-compatible process runtime, a module like any other.
 //!
 //! What an evaluation gives depends on the module, the messages before it, and nothing else: no clock, no addresses, no
@@ -50,6 +50,7 @@ mod search;
 mod self_test;
 mod snapshot;
 mod sort;
+mod system_calls;
 mod text;
 mod twin;
 mod values;

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Once;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -11,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::process::{Child, ChildStderr, ChildStdin, Command};
 use tokio::task::JoinHandle;
+use tracing::warn;
 
 use super::frame::{self, MAX_BATCH_BYTES, MAX_SNAPSHOT_BYTES, Reply, Request, Saved};
 use super::keeper::{WORKER_ARGUMENT, describe_exit};
@@ -22,6 +24,9 @@ const WALL_CLOCK: Duration = Duration::from_secs(60);
 const END_TIME: Duration = Duration::from_secs(5);
 /// The end of its standard error that is kept, in bytes.
 const MAX_DIAGNOSTICS: usize = 4096;
+
+/// Says once that workers can't be confined.
+static UNCONFINED: Once = Once::new();
 
 /// Which executable is run as a worker, and how long its answers may take.
 #[derive(Clone, Debug)]
@@ -83,7 +88,16 @@ impl Worker {
             instructions: program.limits.instructions,
         };
         match worker.ask(&request).await? {
-            Reply::Ready => Ok(worker),
+            Reply::Ready { confined } => {
+                if !confined {
+                    UNCONFINED.call_once(|| {
+                        warn!(
+                            "this kernel has no filter of system calls (seccomp): workers are confined by limits only"
+                        );
+                    });
+                }
+                Ok(worker)
+            }
             other => Err(unexpected(other)),
         }
     }
@@ -152,7 +166,7 @@ impl Worker {
         let (slot, bytes) = (snapshot.slot, snapshot.bytes.len() as u64);
         let request = Request::<&str, (), &[Message]>::Restore { slot, bytes };
         match self.ask_with(&request, &snapshot.bytes).await? {
-            Reply::Ready => Ok(()),
+            Reply::Ready { .. } => Ok(()),
             other => Err(unexpected(other)),
         }
     }
@@ -266,7 +280,7 @@ async fn end_of(mut stderr: ChildStderr) -> String {
 fn unexpected(reply: Reply) -> VmError {
     VmError::Refused(match reply {
         Reply::Refused(reason) => reason,
-        Reply::Ready | Reply::Outcomes(..) | Reply::View(_) | Reply::Saved(_) => {
+        Reply::Ready { .. } | Reply::Outcomes(..) | Reply::View(_) | Reply::Saved(_) => {
             "an answer that does not fit the question".to_string()
         }
     })
