@@ -1,5 +1,5 @@
-//! Snapshots of processes' states, in pieces. They can be made again from the log, so they are not synced, and a damaged
-//! one is none.
+//! Snapshots of processes' states, in pieces. They can be made again from the log, so they are not synced, and a
+//! damaged one is none.
 
 use ao_protocol::id::Id;
 use ao_protocol::log::LogError;

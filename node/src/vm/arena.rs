@@ -1,5 +1,5 @@
-//! The interpreter's heap: one range of addresses, the same in every worker, whose blocks are given out in an order that
-//! depends on nothing but the requests. So the address of a table follows from the process's history, on every
+//! The interpreter's heap: one range of addresses, the same in every worker, whose blocks are given out in an order
+//! that depends on nothing but the requests. So the address of a table follows from the process's history, on every
 //! machine, and nothing that depends on addresses (which table is hashed where, when a hash part is full) can differ.
 //!
 //! Blocks are of fixed classes, each with a list of free ones; who frees a block says how large it is, so blocks have
@@ -43,8 +43,8 @@ pub(super) struct Arena {
 }
 
 impl Arena {
-    /// Reserves the addresses, for what may hold so many bytes at a time. Where they are taken by another arena of this process, as in tests, the arena is
-    /// somewhere else.
+    /// Reserves the addresses, for what may hold so many bytes at a time. Where they are taken by another arena of this
+    /// process, as in tests, the arena is somewhere else.
     pub(super) fn new(held: usize) -> io::Result<Arena> {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
         let reserve = |at: usize, more| unsafe {

@@ -22,8 +22,8 @@ pub(super) unsafe fn open(l: *mut lua_State) {
     }
 }
 
-/// Remembers a chunk by its name and the text at an index. It counts against the memory limit like everything else, until
-/// the next snapshot finds it unused.
+/// Remembers a chunk by its name and the text at an index. It counts against the memory limit like everything else,
+/// until the next snapshot finds it unused.
 ///
 /// # Safety
 /// As for [`super::host::charge`].

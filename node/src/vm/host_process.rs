@@ -173,7 +173,8 @@ impl Host {
         Ok(self.interpreter.restore(bytes))
     }
 
-    /// The state, or why it has no form. A copy makes it: that takes memory, and what it does to the heap must not stay.
+    /// The state, or why it has no form. A copy makes it: that takes memory, and what it does to the heap must not
+    /// stay.
     fn saved(&mut self) -> io::Result<Result<Vec<u8>, String>> {
         let (mut reader, writer) = io::pipe()?;
         let child = unsafe { libc::fork() };

@@ -11,13 +11,14 @@
 //! exhausts its memory takes nothing else with it. Inside, everything is single-threaded, which is what makes
 //! `fork` sound: the state to go back to is a paused copy of the whole process, whatever it holds.
 //!
-//! - [`interpreter`]: one Lua state; [`host`]: its limits; [`arena`]: its heap; [`sandbox`]: its library, with [`order`]
-//!   (`pairs`, `next`), [`sort`], [`search`] over [`pattern`] (`find`, `gsub`), [`text`] (`tostring`), [`math`],
-//!   [`random`], [`list`], [`protected`] (`pcall`, coroutines).
+//! - [`interpreter`]: one Lua state; [`host`]: its limits; [`arena`]: its heap; [`sandbox`]: its library, with
+//!   [`order`] (`pairs`, `next`), [`sort`], [`search`] over [`pattern`] (`find`, `gsub`), [`text`] (`tostring`),
+//!   [`math`], [`random`], [`list`], [`protected`] (`pcall`, coroutines).
 //! - [`values`], [`canonical`]: messages into Lua, results out of it; [`view`]: the variables, to be looked at.
 //! - [`snapshot`]: the state as bytes and back, with [`chunks`], [`prototype`] and [`permanent`] for functions;
 //!   [`rebuild`]: when the state is replaced by its own snapshot.
-//! - [`host_process`], [`twin`], [`keeper`], [`confine`], [`system_calls`], [`frame`]: the worker from inside; [`worker`]: from the node.
+//! - [`host_process`], [`twin`], [`keeper`], [`confine`], [`system_calls`], [`frame`]: the worker from inside;
+//!   [`worker`]: from the node.
 //! - [`runtime`]: our aos-compatible process runtime, a module like any other.
 //!
 //! What an evaluation gives depends on the module, the messages before it, and nothing else: no clock, no addresses, no

@@ -1,14 +1,14 @@
-//! Rebuild points: slots after which every compute unit replaces its interpreter by the restore of its own snapshot. They
-//! follow from the log alone, so what a process's history did to its heap (free blocks, sizes of tables, the state of
-//! the collector) is the same for who replayed all of it and for who began with a snapshot.
+//! Rebuild points: slots after which every compute unit replaces its interpreter by the restore of its own snapshot.
+//! They follow from the log alone, so what a process's history did to its heap (free blocks, sizes of tables, the state
+//! of the collector) is the same for who replayed all of it and for who began with a snapshot.
 //!
 //! Slot n is one if something was evaluated since the last one and
 //! - what was charged since then exceeds the larger of [`MIN_CHARGED`] and [`CHARGED_PER_BYTE`] for each byte of the
 //!   last snapshot, or
 //! - slot n + 1 is [`IDLE_MS`] or more later.
 //!
-//! Where the state has no form then, because a coroutine waits, the next try is after as much work again, or at the next
-//! such pause.
+//! Where the state has no form then, because a coroutine waits, the next try is after as much work again, or at the
+//! next such pause.
 
 /// Least number of charged instructions between two rebuild points that no pause makes.
 const MIN_CHARGED: u64 = 10_000_000;

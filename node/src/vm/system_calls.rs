@@ -1,6 +1,6 @@
-//! The system calls that a worker's processes may make once they run a program: what memory, forks and the socket to the
-//! node need. No files, no network, no new programs, no code that was not in the executable. Any other call ends the
-//! process by `SIGSYS`, which is no outcome.
+//! The system calls that a worker's processes may make once they run a program: what memory, forks and the socket to
+//! the node need. No files, no network, no new programs, no code that was not in the executable. Any other call ends
+//! the process by `SIGSYS`, which is no outcome.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -12,8 +12,8 @@ use crate::store::SnapshotPlace;
 use crate::vm::{IDLE_MS, VmError, Worker};
 
 impl Computer {
-    /// Brings a new worker up. Where it began with a snapshot that is only good if the next slot is late enough, and there
-    /// is none yet: that snapshot's slot.
+    /// Brings a new worker up. Where it began with a snapshot that is only good if the next slot is late enough, and
+    /// there is none yet: that snapshot's slot.
     pub(super) async fn bring_up(&self, process: &Id, worker: &mut Worker) -> Result<Option<u64>, Stall> {
         let log = self.0.world.log();
         let Some(computed) = log.computed(process)? else { return Ok(None) };

@@ -1,14 +1,16 @@
-//! A process's state as bytes: equal states give equal bytes, on every machine, and a state can be made from them again.
+//! A process's state as bytes: equal states give equal bytes, on every machine, and a state can be made from them
+//! again.
 //!
-//! The bytes, version [`VERSION`] (numbers are LEB128 unless said otherwise, signed ones zigzag; a text is its length and
-//! its bytes):
+//! The bytes, version [`VERSION`] (numbers are LEB128 unless said otherwise, signed ones zigzag; a text is its length
+//! and its bytes):
 //!
 //! ```text
 //! magic, version
 //! 4 × 8 bytes                      the state of math.random, little-endian
 //! chunks: number, each name, text  what `load` compiled, as far as functions of it are left, in order of first use
 //! records, up to END               objects, numbered from 0 in the order of their records
-//!   TABLE     metatable (0, or its object + 1), values of 1 to n: number, each a value; other fields: number, key, value
+//!   TABLE     metatable (0, or its object + 1), values of 1 to n: number, each a value;
+//!             other fields: number, key, value
 //!   FUNCTION  chunk (0 the library's prelude, 1 the module, then those above), number of its prototype in preorder,
 //!             upvalues: each a number; where it is the next new one, its value follows
 //!   HOST      name                 a function of the library
@@ -20,17 +22,21 @@
 //! A value is a tag and what it needs: nil, booleans, integers, floats (8 bytes, one kind of not-a-number), texts,
 //! objects by number. Texts above [`LONG_TEXT`] bytes exist once: written at their first use, named by number after.
 //!
-//! Objects are numbered breadth first: 0 is the table of globals, 1 the metatable of strings, then what is first reached
-//! over fields in the order of keys. Objects as keys have no order of their own: those that are reached otherwise go by
-//! their number, the others by a fingerprint of what they hold. Two that can't be told apart by that are
-//! interchangeable unless what lies farther than the fingerprint looks differs: such states may have more than one form.
+//! Objects are numbered breadth first: 0 is the table of globals, 1 the metatable of strings, then what is first
+//! reached over fields in the order of keys. Objects as keys have no order of their own: those that are reached
+//! otherwise go by their number, the others by a fingerprint of what they hold. Two that can't be told apart by that
+//! are interchangeable unless what lies farther than the fingerprint looks differs: such states may have more than one
+//! form.
 //!
 //! Functions are stored as the place of their source, so what is read is compiled from text and checked; no bytecode is
 //! ever taken. A coroutine that waits has no form: [`SaveError::Suspended`].
 
 mod numbering;
+mod reader;
 mod restore;
 mod save;
+mod sources;
+mod tables;
 
 pub(super) use restore::{RestoreError, restore};
 pub(super) use save::{SaveError, save};

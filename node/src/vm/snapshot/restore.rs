@@ -10,7 +10,8 @@ use super::super::host::Host;
 use super::super::prototype::Dump;
 use super::super::random::Random;
 use super::super::{chunks, permanent};
-use super::{ITERATORS, LONG_TEXT, MAGIC, VERSION, coroutine, record, value};
+use super::reader::{Reader, Value};
+use super::{ITERATORS, MAGIC, VERSION, coroutine, record};
 
 /// Places on the stack that are used beyond what is there.
 const STACK: c_int = 40;
@@ -18,95 +19,7 @@ const STACK: c_int = 40;
 /// Why bytes are no state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("this is no state of a process, or one that was damaged: {0}")]
-pub(in super::super) struct RestoreError(&'static str);
-
-/// A value as it is written.
-#[derive(Clone, Copy)]
-enum Value<'a> {
-    Nil,
-    Boolean(bool),
-    Integer(i64),
-    Float(f64),
-    Text(&'a [u8]),
-    NewLongText(&'a [u8]),
-    LongText(u64),
-    Object(u64),
-}
-
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, count: usize) -> Result<&'a [u8], RestoreError> {
-        let end = self.at.checked_add(count).ok_or(RestoreError("it ends too early"))?;
-        let taken = self.bytes.get(self.at..end).ok_or(RestoreError("it ends too early"))?;
-        self.at = end;
-        Ok(taken)
-    }
-
-    fn byte(&mut self) -> Result<u8, RestoreError> {
-        Ok(self.take(1)?[0])
-    }
-
-    fn number(&mut self) -> Result<u64, RestoreError> {
-        let mut number = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            let bits = u64::from(byte & 0x7f);
-            if bits << shift >> shift != bits || (byte == 0 && shift > 0) {
-                break;
-            }
-            number |= bits << shift;
-            if byte < 0x80 {
-                return Ok(number);
-            }
-        }
-        Err(RestoreError("a number is not in its shortest form"))
-    }
-
-    /// A number of things that take at least a byte each.
-    fn count(&mut self) -> Result<u64, RestoreError> {
-        let count = self.number()?;
-        match usize::try_from(count) {
-            Ok(count) if count <= self.bytes.len() - self.at => Ok(count as u64),
-            _ => Err(RestoreError("it ends too early")),
-        }
-    }
-
-    fn text(&mut self) -> Result<&'a [u8], RestoreError> {
-        let length = self.count()? as usize;
-        self.take(length)
-    }
-
-    fn value(&mut self) -> Result<Value<'a>, RestoreError> {
-        Ok(match self.byte()? {
-            value::NIL => Value::Nil,
-            value::FALSE => Value::Boolean(false),
-            value::TRUE => Value::Boolean(true),
-            value::INTEGER => {
-                let coded = self.number()?;
-                Value::Integer((coded >> 1) as i64 ^ -((coded & 1) as i64))
-            }
-            value::FLOAT => {
-                let bytes = self.take(8)?.try_into().map_err(|_| RestoreError("it ends too early"))?;
-                Value::Float(f64::from_le_bytes(bytes))
-            }
-            value::TEXT => {
-                let text = self.text()?;
-                if text.len() > LONG_TEXT {
-                    return Err(RestoreError("a long text is written as a short one"));
-                }
-                Value::Text(text)
-            }
-            value::NEW_LONG_TEXT => Value::NewLongText(self.text()?),
-            value::LONG_TEXT => Value::LongText(self.number()?),
-            value::OBJECT => Value::Object(self.number()?),
-            _ => return Err(RestoreError("a value is of no known kind")),
-        })
-    }
-}
+pub(in super::super) struct RestoreError(pub(super) &'static str);
 
 /// Gives a fresh interpreter, which has run the module, the state that the bytes describe.
 ///
@@ -137,18 +50,19 @@ pub(in super::super) unsafe fn restore(l: *mut lua_State, bytes: &[u8]) -> Resul
     }
 }
 
-struct Restorer {
-    l: *mut lua_State,
+/// A state on its way from bytes.
+pub(super) struct Restorer {
+    pub(super) l: *mut lua_State,
     /// Lists on the stack: the objects, the long texts, the factories of closures by their code.
-    objects: c_int,
-    texts: c_int,
-    factories: c_int,
-    dumps: Vec<(Vec<u8>, Dump)>,
-    count: u64,
-    text_count: u64,
+    pub(super) objects: c_int,
+    pub(super) texts: c_int,
+    pub(super) factories: c_int,
+    pub(super) dumps: Vec<(Vec<u8>, Dump)>,
+    pub(super) count: u64,
+    pub(super) text_count: u64,
     /// The closure that has each upvalue first, and the upvalue's place in it.
-    upvalues: Vec<(u64, c_int)>,
-    filling: bool,
+    pub(super) upvalues: Vec<(u64, c_int)>,
+    pub(super) filling: bool,
 }
 
 impl Restorer {
@@ -249,84 +163,6 @@ impl Restorer {
                 ffi::lua_settop(self.l, top);
                 number += 1;
             }
-        }
-    }
-
-    unsafe fn table(&mut self, reader: &mut Reader<'_>) -> Result<(), RestoreError> {
-        unsafe {
-            let l = self.l;
-            let metatable = reader.number()?;
-            if self.filling && metatable > 0 {
-                self.push(Value::Object(metatable - 1))?;
-                if ffi::lua_type(l, -1) != ffi::LUA_TTABLE {
-                    return Err(RestoreError("a metatable is no table"));
-                }
-                ffi::lua_setmetatable(l, -2);
-            }
-            let run = reader.count()?;
-            let start = reader.at;
-            if !self.filling {
-                // How many other fields there are is behind the values.
-                for _ in 0..run {
-                    reader.value()?;
-                }
-                let others = reader.count()?;
-                let size = |count: u64| c_int::try_from(count).map_err(|_| RestoreError("a table is too large"));
-                ffi::lua_createtable(l, size(run)?, size(others)?);
-                for _ in 0..others {
-                    reader.value()?;
-                    reader.value()?;
-                }
-                return Ok(());
-            }
-            reader.at = start;
-            for place in 1..=run {
-                let value = reader.value()?;
-                self.push_filled(value)?;
-                ffi::lua_rawseti(l, -2, place as i64);
-            }
-            for _ in 0..reader.count()? {
-                self.field(reader)?;
-            }
-            Ok(())
-        }
-    }
-
-    /// Sets a field of the table on top of the stack.
-    unsafe fn field(&mut self, reader: &mut Reader<'_>) -> Result<(), RestoreError> {
-        unsafe {
-            match reader.value()? {
-                Value::Nil => return Err(RestoreError("a key is nil")),
-                Value::Float(float) if float.is_nan() => return Err(RestoreError("a key is not a number")),
-                key => self.push(key)?,
-            }
-            let value = reader.value()?;
-            self.push_filled(value)?;
-            ffi::lua_rawset(self.l, -3);
-            Ok(())
-        }
-    }
-
-    unsafe fn fields(&mut self, reader: &mut Reader<'_>) -> Result<(), RestoreError> {
-        unsafe {
-            let table = reader.number()?;
-            let count = reader.count()?;
-            if !self.filling {
-                for _ in 0..count {
-                    reader.value()?;
-                    reader.value()?;
-                }
-                return Ok(());
-            }
-            self.push(Value::Object(table))?;
-            if ffi::lua_type(self.l, -1) != ffi::LUA_TTABLE {
-                return Err(RestoreError("fields of what is no table"));
-            }
-            for _ in 0..count {
-                self.field(reader)?;
-            }
-            ffi::lua_pop(self.l, 1);
-            Ok(())
         }
     }
 
@@ -452,14 +288,14 @@ impl Restorer {
         }
     }
 
-    unsafe fn push_filled(&mut self, value: Value<'_>) -> Result<(), RestoreError> {
+    pub(super) unsafe fn push_filled(&mut self, value: Value<'_>) -> Result<(), RestoreError> {
         match value {
             Value::Nil => Err(RestoreError("a field is nil")),
             value => unsafe { self.push(value) },
         }
     }
 
-    unsafe fn push(&mut self, value: Value<'_>) -> Result<(), RestoreError> {
+    pub(super) unsafe fn push(&mut self, value: Value<'_>) -> Result<(), RestoreError> {
         unsafe {
             let l = self.l;
             match value {
