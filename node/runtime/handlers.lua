@@ -103,6 +103,7 @@ function Handlers.receive(pattern)
     if not resumed then error(ok, 0) end
     if ok == false then error(cause, 0) end
   end)
+  Handlers.list[1].waiting = waiting
   return coroutine.yield(pattern)
 end
 
@@ -121,13 +122,21 @@ local function is_listed(handler)
   return false
 end
 
-local function count_run(handler)
-  if math.type(handler.maxRuns) == nil then return end
-  handler.maxRuns = handler.maxRuns - 1
-  if handler.maxRuns > 0 then return end
+local function drop(handler)
   for place, listed in ipairs(Handlers.list) do
     if listed == handler then return table.remove(Handlers.list, place) end
   end
+end
+
+local function count_run(handler)
+  if math.type(handler.maxRuns) == nil then return end
+  handler.maxRuns = handler.maxRuns - 1
+  if handler.maxRuns <= 0 then drop(handler) end
+end
+
+-- Whether what a handler is to wake can't be woken any more: who waits for very long is ended.
+local function is_void(handler)
+  return handler.waiting ~= nil and coroutine.status(handler.waiting) == "dead"
 end
 
 -- Offers a message to the handlers in order; `_default` gets what nobody stopped at. Handlers may change the list:
@@ -138,6 +147,8 @@ function Handlers.evaluate(msg, env)
   for _, handler in ipairs(table.move(Handlers.list, 1, #Handlers.list, 1, {})) do
     if handler.name == "_default" then
       default = handler
+    elseif is_void(handler) then
+      drop(handler)
     elseif is_listed(handler) then
       local result = verdict(matching.matchesSpec(msg, handler.pattern))
       if result ~= 0 then

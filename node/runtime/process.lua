@@ -158,6 +158,9 @@ end
 
 function process.handle(msg)
   HANDLER_PRINT_LOGS = {}
+  for _, place in ipairs(ao.env.Ended or {}) do
+    print(colors.red .. "Waited for too long and was ended: " .. colors.reset .. place)
+  end
   msg = ao.normalize(msg)
   initialize(msg)
   if msg["Content-Type"] == "application/json" and type(msg.Data) == "string" then msg.Data = json.decode(msg.Data) end

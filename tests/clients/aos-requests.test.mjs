@@ -59,7 +59,10 @@ async function evaluate (process, data) {
 test('start, spawn by name, find it again by name', async () => {
   assert.deepEqual((await findByName(NAME)).transactions.edges, [])
   const process = await spawn(NAME)
-  const { transactions: { edges } } = await findByName(NAME)
+  const edges = await until('every node knows it', async () => {
+    const { transactions: { edges } } = await findByName(NAME)
+    return edges.length > 0 && edges
+  })
   assert.deepEqual(edges.map(edge => edge.node.id), [process])
   assert.equal(edges[0].node.tags.find(tag => tag.name.toLowerCase() === 'variant').value, 'ao.TN.1')
 })

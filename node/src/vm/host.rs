@@ -53,6 +53,8 @@ pub(super) struct Host {
     /// Milliseconds since 1970, from the message that is being evaluated.
     pub(super) timestamp_ms: i64,
     pub(super) random: Random,
+    /// Where coroutines waited that a rebuild ended; the next message is told.
+    pub(super) ended: Vec<Vec<u8>>,
     /// What the prelude and the module were compiled to.
     pub(super) dumps: Vec<Dump>,
 }
@@ -72,6 +74,7 @@ impl Host {
             stop: None,
             timestamp_ms: 0,
             random: Random::seeded(0),
+            ended: Vec::new(),
             dumps: Vec::new(),
         })
     }

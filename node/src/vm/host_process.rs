@@ -16,7 +16,7 @@ use super::confine::{self, check};
 use super::frame::{self, MAX_BATCH_BYTES, MAX_SNAPSHOT_BYTES, OwnedRequest, Reply, Request, Saved};
 use super::interpreter::Interpreter;
 use super::rebuild::SinceRebuild;
-use super::snapshot::RestoreError;
+use super::snapshot::{RestoreError, Waiting};
 use super::twin::{self, Fork, Promotion, Twin};
 use super::{Program, system_calls};
 
@@ -152,7 +152,8 @@ impl Host {
         if let Some(twin) = self.twin.take() {
             twin.end()?;
         }
-        match self.saved()? {
+        let waiting = if self.since_rebuild.is_overdue() { Waiting::Ended } else { Waiting::Refused };
+        match self.saved(waiting)? {
             Ok(bytes) => {
                 self.replace(&bytes)?.map_err(io::Error::other)?;
                 Ok(Some(bytes))
@@ -175,13 +176,13 @@ impl Host {
 
     /// The state, or why it has no form. A copy makes it: that takes memory, and what it does to the heap must not
     /// stay.
-    fn saved(&mut self) -> io::Result<Result<Vec<u8>, String>> {
+    fn saved(&mut self, waiting: Waiting) -> io::Result<Result<Vec<u8>, String>> {
         let (mut reader, writer) = io::pipe()?;
         let child = unsafe { libc::fork() };
         check(child.into())?;
         if child == 0 {
             let mut writer = writer;
-            let done = match self.interpreter.save() {
+            let done = match self.interpreter.save(waiting) {
                 Ok(bytes) => writer.write_all(&[1]).and_then(|()| writer.write_all(&bytes)),
                 Err(cause) => writer.write_all(&[0]).and_then(|()| writer.write_all(cause.to_string().as_bytes())),
             };
@@ -201,7 +202,7 @@ impl Host {
         let Some(slot) = self.next_slot.and_then(|next| next.checked_sub(1)) else {
             return self.refuse("nothing was evaluated yet");
         };
-        match self.saved()? {
+        match self.saved(Waiting::Refused)? {
             Ok(bytes) => {
                 self.reply(&Reply::Saved(Saved { slot, bytes: bytes.len() as u64 }))?;
                 self.requests.write_all(&bytes)

@@ -13,7 +13,7 @@ use mlua::ffi::{self, lua_State};
 
 use super::canonical::MAX_DEPTH;
 use super::host::{HOOK_INTERVAL, Host, Stop, allocate, count, raise};
-use super::snapshot::{self, RestoreError, SaveError};
+use super::snapshot::{self, RestoreError, SaveError, Waiting};
 use super::{chunks, order, sandbox, values, view};
 
 /// Values that reading a result needs on the stack: a few for each level.
@@ -37,6 +37,7 @@ pub(super) struct Interpreter {
 struct Call<'a> {
     message: &'a Message,
     env: &'a Env,
+    ended: &'a [Vec<u8>],
 }
 
 impl Interpreter {
@@ -79,7 +80,8 @@ impl Interpreter {
         }
         let timestamp = i64::try_from(message.timestamp).unwrap_or(i64::MAX);
         let env = std::mem::take(&mut self.env);
-        let call = Call { message, env: &env };
+        let ended = std::mem::take(&mut self.host.ended);
+        let call = Call { message, env: &env, ended: &ended };
         let ran = self.protected(timestamp, call_handle, (&raw const call).cast());
         self.env = env;
         let mut outcome = match ran {
@@ -104,8 +106,8 @@ impl Interpreter {
     }
 
     /// The state as bytes ([`snapshot`]). To be called in a copy that is given up then.
-    pub(super) fn save(&mut self) -> Result<Vec<u8>, SaveError> {
-        unsafe { snapshot::save(self.l) }
+    pub(super) fn save(&mut self, waiting: Waiting) -> Result<Vec<u8>, SaveError> {
+        unsafe { snapshot::save(self.l, waiting) }
     }
 
     /// Takes on the state that bytes describe. On an error the interpreter is of no use any more.
@@ -198,7 +200,7 @@ unsafe extern "C-unwind" fn call_handle(l: *mut lua_State) -> c_int {
         order::forget_walk(l);
         ffi::lua_getglobal(l, c"handle".as_ptr());
         values::push_message(l, (*call).message);
-        values::push_env(l, (*call).env);
+        values::push_env(l, (*call).env, (*call).ended);
         ffi::lua_call(l, 2, 1);
         1
     }

@@ -8,12 +8,18 @@
 //! - slot n + 1 is [`IDLE_MS`] or more later.
 //!
 //! Where the state has no form then, because a coroutine waits, the next try is after as much work again, or at the
-//! next such pause.
+//! next such pause. After [`MAX_POSTPONED_SLOTS`] slots, or [`MAX_POSTPONED_INTERVALS`] times the work, it is done all
+//! the same: what still waits then is ended, and the next message's evaluation is told where it waited. One answer that
+//! never comes would otherwise end all snapshots.
 
 /// Least number of charged instructions between two rebuild points that no pause makes.
 const MIN_CHARGED: u64 = 10_000_000;
 /// Instructions that pay for a byte of the last snapshot.
 const CHARGED_PER_BYTE: u64 = 50;
+/// Slots after the first try of a rebuild until it is done though coroutines wait.
+pub(super) const MAX_POSTPONED_SLOTS: u64 = 1000;
+/// The same in work: so many times what is charged between two rebuild points.
+const MAX_POSTPONED_INTERVALS: u64 = 10;
 /// The pause that makes a rebuild point, in milliseconds.
 pub const IDLE_MS: u64 = 60_000;
 
@@ -23,6 +29,12 @@ pub(super) struct SinceRebuild {
     charged: u64,
     /// What must be charged before the next try.
     wanted: u64,
+    /// What must be charged until a rebuild point that does not have to be postponed.
+    interval: u64,
+    /// Slots that were evaluated.
+    slots: u64,
+    /// How many they were at the first try.
+    tried_at: Option<u64>,
     /// The time of the last message, in milliseconds; none if there was none.
     last_ms: Option<u64>,
 }
@@ -31,25 +43,36 @@ impl SinceRebuild {
     /// Nothing happened since a snapshot of so many bytes; none at the very beginning.
     pub(super) fn new(snapshot_bytes: usize) -> SinceRebuild {
         let paid = (snapshot_bytes as u64).saturating_mul(CHARGED_PER_BYTE);
-        SinceRebuild { charged: 0, wanted: paid.max(MIN_CHARGED), last_ms: None }
+        let interval = paid.max(MIN_CHARGED);
+        SinceRebuild { wanted: interval, interval, ..SinceRebuild::default() }
     }
 
     /// A message of this time was evaluated and charged so much.
     pub(super) fn evaluated(&mut self, charged: u64, timestamp_ms: u64) {
         self.charged = self.charged.saturating_add(charged);
+        self.slots = self.slots.saturating_add(1);
         self.last_ms = Some(timestamp_ms);
     }
 
     /// Whether the last evaluated slot is a rebuild point, given the time of the one after it.
     pub(super) fn is_due(&self, next_ms: u64) -> bool {
         let paused = |last: u64| next_ms.saturating_sub(last) >= IDLE_MS;
-        self.last_ms.is_some_and(|last| self.charged > self.wanted || paused(last))
+        self.last_ms.is_some_and(|last| self.charged > self.wanted || paused(last) || self.is_overdue())
+    }
+
+    /// Whether it was postponed for long enough.
+    pub(super) fn is_overdue(&self) -> bool {
+        self.tried_at.is_some_and(|slots| {
+            self.slots.saturating_sub(slots) >= MAX_POSTPONED_SLOTS
+                || self.charged > self.interval.saturating_mul(MAX_POSTPONED_INTERVALS)
+        })
     }
 
     /// The state had no form.
     pub(super) fn postponed(&mut self) {
+        self.tried_at.get_or_insert(self.slots);
         if self.charged > self.wanted {
-            self.wanted = self.charged.saturating_add(self.wanted);
+            self.wanted = self.charged.saturating_add(self.interval);
         }
     }
 }
@@ -70,6 +93,17 @@ mod tests {
         assert!(!since.is_due(1000) && since.is_due(1000 + IDLE_MS));
         since.evaluated(MIN_CHARGED + 2, 1000);
         assert!(since.is_due(1000));
+        since.postponed();
+        assert!(!since.is_due(1000) && !since.is_overdue());
+        (0..MAX_POSTPONED_SLOTS - 1).for_each(|_| since.evaluated(1, 1000));
+        assert!(!since.is_overdue());
+        since.evaluated(1, 1000);
+        assert!(since.is_overdue() && since.is_due(1000));
+        let mut busy = SinceRebuild::new(0);
+        busy.evaluated(MIN_CHARGED + 1, 0);
+        busy.postponed();
+        busy.evaluated(MIN_CHARGED * 9, 0);
+        assert!(busy.is_overdue());
         let mut large = SinceRebuild::new(1_000_000);
         large.evaluated(MIN_CHARGED + 1, 0);
         assert!(!large.is_due(0));

@@ -43,11 +43,11 @@ pub(super) unsafe fn push_message(l: *mut lua_State, message: &Message) {
     }
 }
 
-/// Pushes the table that `handle` gets as its second argument.
+/// Pushes the table that `handle` gets as its second argument. `ended` says where coroutines waited that were ended.
 ///
 /// # Safety
 /// As for [`super::host::charge`].
-pub(super) unsafe fn push_env(l: *mut lua_State, env: &Env) {
+pub(super) unsafe fn push_env(l: *mut lua_State, env: &Env, ended: &[Vec<u8>]) {
     unsafe {
         ffi::luaL_checkstack(l, 8, std::ptr::null());
         ffi::lua_createtable(l, 0, 2);
@@ -55,6 +55,14 @@ pub(super) unsafe fn push_env(l: *mut lua_State, env: &Env) {
         ffi::lua_setfield(l, -2, c"Process".as_ptr());
         push_unit(l, &env.module);
         ffi::lua_setfield(l, -2, c"Module".as_ptr());
+        if !ended.is_empty() {
+            ffi::lua_createtable(l, 0, 0);
+            for (place, text) in (1..).zip(ended) {
+                ffi::lua_pushlstring(l, text.as_ptr().cast(), text.len());
+                ffi::lua_rawseti(l, -2, place);
+            }
+            ffi::lua_setfield(l, -2, c"Ended".as_ptr());
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 //! ```text
 //! magic, version
 //! 4 × 8 bytes                      the state of math.random, little-endian
+//! ended: number, each a text       where coroutines waited that were ended, for the next message to be told
 //! chunks: number, each name, text  what `load` compiled, as far as functions of it are left, in order of first use
 //! records, up to END               objects, numbered from 0 in the order of their records
 //!   TABLE     metatable (0, or its object + 1), values of 1 to n: number, each a value;
@@ -29,7 +30,7 @@
 //! form.
 //!
 //! Functions are stored as the place of their source, so what is read is compiled from text and checked; no bytecode is
-//! ever taken. A coroutine that waits has no form: [`SaveError::Suspended`].
+//! ever taken. A coroutine that waits has no form: [`SaveError::Suspended`], unless it is to be ended ([`Waiting`]).
 
 mod numbering;
 mod reader;
@@ -39,12 +40,14 @@ mod sources;
 mod tables;
 
 pub(super) use restore::{RestoreError, restore};
-pub(super) use save::{SaveError, save};
+pub(super) use save::{SaveError, Waiting, save};
 
 /// What snapshots begin with.
 const MAGIC: &[u8] = b"ao lua-5.3-ao1 state";
 /// The version of the format.
 const VERSION: u8 = 1;
+/// Most ended coroutines whose places a state names.
+const MAX_ENDED: usize = 32;
 /// Texts above this many bytes are values with an identity in memory: they are kept once.
 const LONG_TEXT: usize = 40;
 
@@ -112,7 +115,7 @@ mod tests {
 local count = 0
 function counter() local n = 0 return function() n = n + 1 count = count + 1 return n, count end end
 function twice(f) return function(...) return f(f(...)) end end
-function handle(msg) return { Output = assert(load(msg.Data, "line"))() } end
+function handle(msg, env) ended = env.Ended return { Output = assert(load(msg.Data, "line"))() } end
 "#;
 
     fn fresh() -> Interpreter {
@@ -143,12 +146,12 @@ function handle(msg) return { Output = assert(load(msg.Data, "line"))() } end
 
     /// Saves the state after some lines, restores it, and asks both for the same; then saves it again.
     fn same(lines: &[&str], questions: &[&str]) {
-        let bytes = after(lines).save().unwrap();
+        let bytes = after(lines).save(Waiting::Refused).unwrap();
         let (mut before, mut copy) = (after(lines), restored(&bytes));
         for question in questions {
             assert_eq!(run(&mut copy, question), run(&mut before, question), "{lines:?}: {question}");
         }
-        assert!(restored(&bytes).save().unwrap() == bytes, "{lines:?}: another form after being restored");
+        assert!(restored(&bytes).save(Waiting::Refused).unwrap() == bytes, "{lines:?}: another form after being restored");
     }
 
     #[test]
@@ -255,9 +258,17 @@ function handle(msg) return { Output = assert(load(msg.Data, "line"))() } end
             ],
         );
         let mut waiting = after(&["co = coroutine.create(coroutine.yield) coroutine.resume(co)"]);
-        assert_eq!(waiting.save(), Err(SaveError::Suspended));
+        assert_eq!(waiting.save(Waiting::Refused), Err(SaveError::Suspended));
+        // Unless it is ended, which the next message is told, also when the state is saved once more before it.
+        let lines = ["co = coroutine.create(function()\nx = coroutine.yield() end) coroutine.resume(co)"];
+        let bytes = after(&lines).save(Waiting::Ended).unwrap();
+        let mut copy = restored(&bytes);
+        assert!(copy.save(Waiting::Refused).unwrap() == bytes);
+        assert!(run(&mut restored(&bytes), "error('x')").starts_with("error"));
+        assert_eq!(run(&mut copy, "return coroutine.status(co) .. table.concat(ended)"), "dead[string \"line\"]:2");
+        assert_eq!(run(&mut copy, "return tostring(ended)"), "nil");
         // One that nobody can reach does not matter.
-        after(&["coroutine.resume(coroutine.create(coroutine.yield))"]).save().unwrap();
+        after(&["coroutine.resume(coroutine.create(coroutine.yield))"]).save(Waiting::Refused).unwrap();
     }
 
     #[test]
@@ -266,26 +277,26 @@ function handle(msg) return { Output = assert(load(msg.Data, "line"))() } end
             "A, B, C = { n = 1 }, { n = 2 }, { n = 3 } set = { [C] = 1, [A] = 2, [B] = 3 }",
             "C, B = { n = 3 }, { n = 2 } set = {} set[B] = 3 A = { n = 1 } set[A] = 2 set[C] = 1",
         ];
-        let forms: Vec<Vec<u8>> = ways.iter().map(|way| after(&[way]).save().unwrap()).collect();
+        let forms: Vec<Vec<u8>> = ways.iter().map(|way| after(&[way]).save(Waiting::Refused).unwrap()).collect();
         assert!(forms[0] == forms[1]);
         // Known by nothing but what they hold.
         let ways = [
             "set = { [{ n = 1 }] = 'a', [{ n = 2 }] = 'b', [print] = 'c', [{ { n = 3 } }] = 'd' }",
             "set = {} local f, one = { { n = 3 } }, { n = 1 } set[f] = 'd' set[print] = 'c' set[{ n = 2 }] = 'b' set[one] = 'a'",
         ];
-        let forms: Vec<Vec<u8>> = ways.iter().map(|way| after(&[way]).save().unwrap()).collect();
+        let forms: Vec<Vec<u8>> = ways.iter().map(|way| after(&[way]).save(Waiting::Refused).unwrap()).collect();
         assert!(forms[0] == forms[1]);
         same(&ways[..1], &["local n = 0 local k = {} return set[print]"]);
     }
 
     #[test]
     fn what_is_garbage_leaves_no_trace() {
-        let quiet = after(&["x = 1"]).save().unwrap();
-        let busy = after(&["local junk = {} for i = 1, 1000 do junk[i] = { i } end", "x = 0", "x = 1"]).save().unwrap();
+        let quiet = after(&["x = 1"]).save(Waiting::Refused).unwrap();
+        let busy = after(&["local junk = {} for i = 1, 1000 do junk[i] = { i } end", "x = 0", "x = 1"]).save(Waiting::Refused).unwrap();
         assert!(quiet == busy);
         // A chunk is kept as long as a function of it is.
-        let with = after(&["function f() return 'a text that is in it' end"]).save().unwrap();
-        let without = after(&["function f() return 'a text that is in it' end", "f = nil"]).save().unwrap();
+        let with = after(&["function f() return 'a text that is in it' end"]).save(Waiting::Refused).unwrap();
+        let without = after(&["function f() return 'a text that is in it' end", "f = nil"]).save(Waiting::Refused).unwrap();
         let has = |bytes: &[u8]| bytes.windows(9).any(|window| window == b"a text th");
         assert!(has(&with) && !has(&without));
     }
@@ -294,7 +305,7 @@ function handle(msg) return { Output = assert(load(msg.Data, "line"))() } end
     fn a_restored_state_computes_on_as_the_original_restored_does() {
         let lines =
             ["t = {} for i = 1, 300 do t[i % 37 .. 'k'] = { i, tostring(i) } end t[5] = 1 t[7] = 2", "c = counter()"];
-        let bytes = after(&lines).save().unwrap();
+        let bytes = after(&lines).save(Waiting::Refused).unwrap();
         let (mut one, mut other) = (restored(&bytes), restored(&bytes));
         for line in [
             "for i = 1, 50 do t[i] = i end return #t",
@@ -303,7 +314,7 @@ function handle(msg) return { Output = assert(load(msg.Data, "line"))() } end
         ] {
             assert_eq!(run(&mut one, line), run(&mut other, line));
         }
-        assert!(one.save().unwrap() == other.save().unwrap());
+        assert!(one.save(Waiting::Refused).unwrap() == other.save(Waiting::Refused).unwrap());
     }
 
     #[test]
@@ -312,7 +323,7 @@ function handle(msg) return { Output = assert(load(msg.Data, "line"))() } end
             "a = { 1, 'x', { y = ('long'):rep(20) } } f = counter() g = ('ab'):gmatch('.') co = coroutine.create(f)",
             "s = { [{}] = 1, [{ 1 }] = 2 }",
         ];
-        let bytes = after(&lines).save().unwrap();
+        let bytes = after(&lines).save(Waiting::Refused).unwrap();
         let mut state = 99u64;
         let mut random = |below: usize| {
             state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
@@ -336,7 +347,7 @@ function handle(msg) return { Output = assert(load(msg.Data, "line"))() } end
                 // Another state than it was, but a state: it can be used and saved.
                 Ok(()) => {
                     run(&mut interpreter, "local n = 0 for k, v in pairs(_G) do n = n + 1 end return n");
-                    let _ = interpreter.save();
+                    let _ = interpreter.save(Waiting::Refused);
                 }
             }
         }

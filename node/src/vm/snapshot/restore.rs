@@ -11,7 +11,7 @@ use super::super::prototype::Dump;
 use super::super::random::Random;
 use super::super::{chunks, permanent};
 use super::reader::{Reader, Value};
-use super::{ITERATORS, MAGIC, VERSION, coroutine, record};
+use super::{ITERATORS, MAGIC, MAX_ENDED, VERSION, coroutine, record};
 
 /// Places on the stack that are used beyond what is there.
 const STACK: c_int = 40;
@@ -32,6 +32,13 @@ pub(in super::super) unsafe fn restore(l: *mut lua_State, bytes: &[u8]) -> Resul
             return Err(RestoreError("it begins as none of this version"));
         }
         let random = reader.take(32)?.try_into().map_err(|_| RestoreError("it ends too early"))?;
+        let mut ended = Vec::new();
+        for _ in 0..reader.count()? {
+            ended.push(reader.text()?.to_vec());
+        }
+        if ended.len() > MAX_ENDED {
+            return Err(RestoreError("it names too many ended coroutines"));
+        }
         if ffi::lua_checkstack(l, STACK) == 0 {
             return Err(RestoreError("the stack has no room"));
         }
@@ -43,6 +50,7 @@ pub(in super::super) unsafe fn restore(l: *mut lua_State, bytes: &[u8]) -> Resul
         ffi::lua_settop(l, top);
         done?;
         Host::of(l).random = Random::from_bytes(random);
+        Host::of(l).ended = ended;
         // What was there before is garbage now. From here on the heap follows from the bytes alone.
         ffi::lua_gc(l, ffi::LUA_GCRESTART, 0);
         ffi::lua_gc(l, ffi::LUA_GCCOLLECT, 0);

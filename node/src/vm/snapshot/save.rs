@@ -1,7 +1,7 @@
 //! From a state to bytes. To be done in a copy of the process that is then given up: it uses the interpreter's heap.
 
 use std::collections::VecDeque;
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 
 use mlua::ffi::{self, lua_State};
 use thiserror::Error;
@@ -12,7 +12,7 @@ use super::super::prototype::MAX_FACTORY_UPVALUES;
 use super::super::{chunks, permanent};
 use super::numbering::Numbering;
 use super::sources::{Place, Sources};
-use super::{ITERATORS, LONG_TEXT, MAGIC, VERSION, coroutine, push_number, push_text, record, value};
+use super::{ITERATORS, LONG_TEXT, MAGIC, MAX_ENDED, VERSION, coroutine, push_number, push_text, record, value};
 
 /// Places on the stack that are used beyond what is there.
 const STACK: c_int = 40;
@@ -26,6 +26,15 @@ pub(in super::super) enum SaveError {
     /// Something that no program can make.
     #[error("it holds {0}")]
     Foreign(&'static str),
+}
+
+/// What is done with coroutines that wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Waiting {
+    /// The state has no form.
+    Refused,
+    /// They are dead ones in it, and it says where they waited.
+    Ended,
 }
 
 /// A state on its way to bytes.
@@ -46,13 +55,16 @@ pub(super) struct Saver {
     /// Tables with fields whose keys are objects, more than one.
     pub(super) deferred: VecDeque<u64>,
     pub(super) looking: bool,
+    waiting: Waiting,
+    /// Where coroutines waited that are ended.
+    ended: Vec<Vec<u8>>,
 }
 
 /// The state of an interpreter as bytes. Leaves things on its heap: to be called in a copy that is given up.
 ///
 /// # Safety
 /// `l` is an interpreter of ours, between two messages.
-pub(in super::super) unsafe fn save(l: *mut lua_State) -> Result<Vec<u8>, SaveError> {
+pub(in super::super) unsafe fn save(l: *mut lua_State, waiting: Waiting) -> Result<Vec<u8>, SaveError> {
     unsafe {
         Host::of(l).lift_limits();
         ffi::lua_gc(l, ffi::LUA_GCSTOP, 0);
@@ -61,11 +73,14 @@ pub(in super::super) unsafe fn save(l: *mut lua_State) -> Result<Vec<u8>, SaveEr
         }
         let random = Host::of(l).random.to_bytes();
         let loaded = chunks::loaded(l);
-        let mut saver = Saver::new(l, &loaded);
+        let mut saver = Saver::new(l, &loaded, waiting);
         let records = saver.records()?;
         let mut out = MAGIC.to_vec();
         out.push(VERSION);
         out.extend(random);
+        let ended = Host::of(l).ended.iter().chain(&saver.ended).take(MAX_ENDED);
+        push_number(&mut out, ended.clone().count() as u64);
+        ended.for_each(|place| push_text(&mut out, place));
         push_number(&mut out, saver.used_in_order.len() as u64);
         for chunk in &saver.used_in_order {
             let (name, text) = &loaded[*chunk];
@@ -78,7 +93,7 @@ pub(in super::super) unsafe fn save(l: *mut lua_State) -> Result<Vec<u8>, SaveEr
 }
 
 impl Saver {
-    unsafe fn new(l: *mut lua_State, loaded: &[(Vec<u8>, Vec<u8>)]) -> Saver {
+    unsafe fn new(l: *mut lua_State, loaded: &[(Vec<u8>, Vec<u8>)], waiting: Waiting) -> Saver {
         unsafe {
             ffi::lua_newtable(l);
             Saver {
@@ -94,6 +109,8 @@ impl Saver {
                 used_in_order: Vec::new(),
                 deferred: VecDeque::new(),
                 looking: false,
+                waiting,
+                ended: Vec::new(),
             }
         }
     }
@@ -244,7 +261,13 @@ impl Saver {
                 return Ok(());
             }
             match (ffi::lua_status(thread), ffi::lua_gettop(thread)) {
-                (ffi::LUA_YIELD, _) => return Err(SaveError::Suspended),
+                (ffi::LUA_YIELD, _) if self.waiting == Waiting::Refused => return Err(SaveError::Suspended),
+                (ffi::LUA_YIELD, _) => {
+                    if !self.looking && self.ended.len() < MAX_ENDED {
+                        self.ended.push(place_of(thread));
+                    }
+                    self.out.push(coroutine::ENDED);
+                }
                 (ffi::LUA_OK, 1..) => {
                     self.out.push(coroutine::NOT_STARTED);
                     ffi::lua_pushvalue(thread, 1);
@@ -311,4 +334,29 @@ impl Saver {
             Key::Object => self.out.push(value::NIL),
         }
     }
+}
+
+/// Where a coroutine waits: chunk and line of its innermost function that is the process's own and not its module's.
+unsafe fn place_of(thread: *mut lua_State) -> Vec<u8> {
+    let mut inner = None;
+    for level in 0.. {
+        let about = unsafe {
+            let mut about: ffi::lua_Debug = std::mem::zeroed();
+            if ffi::lua_getstack(thread, level, &mut about) == 0 {
+                break;
+            }
+            ffi::lua_getinfo(thread, c"Sl".as_ptr(), &mut about);
+            about
+        };
+        if about.currentline < 0 {
+            continue;
+        }
+        let chunk = unsafe { CStr::from_ptr(about.short_src.as_ptr()) }.to_bytes();
+        let place = [chunk, b":", about.currentline.to_string().as_bytes()].concat();
+        if ![&b"prelude"[..], b"module"].contains(&chunk) {
+            return place;
+        }
+        inner.get_or_insert(place);
+    }
+    inner.unwrap_or_else(|| b"a function of the library".to_vec())
 }
