@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
 
 use crate::arweave::{self, DevChain};
-use crate::drive::compute::Computer;
+use crate::drive::compute::{Computer, half_of_memory};
 use crate::drive::inbound::{Inbound, roles_text};
 use crate::drive::repair::Follower;
 use crate::drive::scheduler::{Scheduler, Surroundings};
@@ -59,8 +59,17 @@ pub struct Config {
     pub dev_chain: bool,
     /// Whether peers are found by mDNS.
     pub mdns: bool,
+    /// How processes are evaluated.
+    pub workers: Workers,
+}
+
+/// What a compute unit's workers are, and may hold.
+#[derive(Clone, Debug, Default)]
+pub struct Workers {
     /// The program that is run as worker; none: this executable. For nodes within another program.
-    pub worker_program: Option<PathBuf>,
+    pub program: Option<PathBuf>,
+    /// Bytes of memory that they may hold together; none: half of the machine's.
+    pub memory: Option<u64>,
 }
 
 /// A running node.
@@ -107,7 +116,7 @@ impl Node {
         };
         let world = World::new(log, net, network, wallet, config.roles.clone(), config.follow_shards);
         keep_runtime(&world)?;
-        let api = play_roles(&world, events, config.worker_program, config.dev_chain, metrics)?;
+        let api = play_roles(&world, events, config.workers, config.dev_chain, metrics)?;
         let (stop, mut stopping) = watch::channel(false);
         let stopped = async move { drop(stopping.wait_for(|stop| *stop).await) };
         let served = tokio::spawn(api.serve(listener, config.clients, stopped));
@@ -156,7 +165,7 @@ pub async fn run(config: Config) -> Result<()> {
 fn play_roles(
     world: &World,
     events: mpsc::Receiver<NetEvent>,
-    worker_program: Option<PathBuf>,
+    workers: Workers,
     dev_chain: bool,
     mut metrics: Registering,
 ) -> Result<Api> {
@@ -170,8 +179,9 @@ fn play_roles(
     let submitter = Submitter::new(world.clone(), scheduler.clone());
     let computer = match world.plays(Role::Cu) {
         true => {
-            let launcher = worker_program.map_or_else(Launcher::this_executable, Launcher::new);
-            let computer = Computer::new(world.clone(), launcher);
+            let launcher = workers.program.map_or_else(Launcher::this_executable, Launcher::new);
+            let memory = workers.memory.unwrap_or_else(half_of_memory);
+            let computer = Computer::new(world.clone(), launcher, memory);
             tokio::spawn(computer.clone().run());
             Some(computer)
         }

@@ -49,7 +49,7 @@ mod tests {
     fn the_id_changes_only_on_purpose() {
         assert_eq!(
             module_id().to_string(),
-            "VT75jnSXhgZdF83lH4Y0UQXzmH-8uGn6q26-3L6bKEY",
+            "v1WBf_Ea9OfqAe5Q0oK-4jyYL9JepcGpgZI-0nxlVys",
             "the runtime's sources changed: pin the new id"
         );
         assert!(Module::read(module()).is_ok());

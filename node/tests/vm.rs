@@ -536,7 +536,7 @@ async fn an_executable_that_is_no_worker_is_an_error() {
 
 #[tokio::test]
 async fn a_worker_that_takes_too_long_is_killed() {
-    let launcher = launcher().with_wall_clock(Duration::from_millis(500));
+    let launcher = launcher().with_processor_time(Duration::from_secs(1));
     let mut worker = Worker::start(&launcher, &without_budget()).await.unwrap();
     let all = watch_worker(worker.pid().unwrap());
     assert!(matches!(worker.apply(0, &[eval(ENDLESS)]).await, Err(VmError::Overrun { .. })));

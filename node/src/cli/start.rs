@@ -11,7 +11,7 @@ use clap::Args;
 
 use crate::http::Clients;
 use crate::net;
-use crate::node::{self, Config};
+use crate::node::{self, Config, Workers};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -58,6 +58,9 @@ pub(super) struct Start {
     /// Follow only these shards of the network (0 to 15, joined by commas). Without it: all
     #[arg(long, value_name = "SHARDS", value_delimiter = ',', value_parser = clap::value_parser!(u8).range(0..16))]
     follow: Vec<u8>,
+    /// Memory that the processes computed here may hold together, in MiB [default: half of this machine's]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(16..1 << 30))]
+    worker_memory: Option<u64>,
     /// Play Arweave for the network: blocks, transactions and their data, for development
     #[arg(long)]
     dev_chain: bool,
@@ -104,7 +107,7 @@ impl Start {
             follow_shards,
             dev_chain: self.dev_chain,
             mdns: self.mdns,
-            worker_program: None,
+            workers: Workers { program: None, memory: self.worker_memory.map(|mib| mib << 20) },
         };
         node::run(config).await?;
         Ok(ExitCode::SUCCESS)

@@ -1,9 +1,17 @@
-//! The compute unit's driver: one task per process that has slots to evaluate, one worker per hot process, as many
-//! evaluations at once as there are processors.
+//! The compute unit's driver: one task per process that has slots to evaluate, one worker per hot process. All of them
+//! evaluate at once: the system shares the processors among workers, so that each process has its part and a slow one
+//! delays nobody; the node's own threads go before them.
+//!
+//! An evaluation that takes too much processor time is tried again with ten times of it, one such at a time. If that is
+//! not enough the process is *stalled at slot n*: never an outcome, as that may not depend on how fast a machine is.
 
 mod resume;
+mod room;
+
+pub use room::half_of_memory;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,16 +25,15 @@ use ao_protocol::module::Module;
 use ao_protocol::outcome::Outcome;
 use ao_protocol::process::Process;
 use ao_protocol::wire::{self, Gossip};
-use tokio::sync::{Notify, Semaphore, broadcast, oneshot};
+use tokio::sync::{Mutex as AsyncMutex, Notify, broadcast, oneshot};
 use tracing::{debug, warn};
 
 use super::dry_run::{DryRun, DryRunError, DryRuns, Question, View};
 use super::lookup::{self, Found};
 use super::{Change, World};
-use crate::vm::{Launcher, Limits, Program, Worker};
+use crate::vm::{Launcher, Limits, Program, VmError, Worker};
+use room::{MAX_WORKERS, Room};
 
-/// Most worker processes at once; a further process waits until one is idle.
-pub const MAX_WORKERS: usize = 64;
 /// Largest memory limit of a process that this node computes, in bytes.
 pub const MAX_PROCESS_MEMORY: u64 = 2 * 1024 * 1024 * 1024;
 /// Largest instruction limit of a process that this node computes: what a slow machine does well within the time that
@@ -38,8 +45,10 @@ const IDLE: Duration = Duration::from_secs(60);
 const MAX_BATCH: usize = compute::MAX_SLOTS_PER_ATTESTATION as usize;
 /// First wait before a process that could not be computed is tried again, in milliseconds.
 const FIRST_RETRY_MS: u64 = 1000;
-/// Longest wait, in milliseconds: each try may replay the whole log.
+/// Longest wait, in milliseconds: each try may replay much.
 const LAST_RETRY_MS: u64 = 5 * 60 * 1000;
+/// Wait before a slot that took too long, also with patience, is tried again.
+const STUCK_RETRY: Duration = Duration::from_secs(60 * 60);
 
 /// Evaluates what this node follows, until the log fails. A handle; cloning is cheap.
 #[derive(Clone)]
@@ -48,10 +57,9 @@ pub struct Computer(Arc<Inner>);
 struct Inner {
     world: World,
     launcher: Launcher,
-    places: Arc<Semaphore>,
-    processors: Semaphore,
-    /// Told once for every process that waits for a worker's place.
-    crowded: Notify,
+    room: Arc<Room>,
+    /// Held by the one evaluation that is given more time.
+    patience: AsyncMutex<()>,
     tasks: Mutex<BTreeMap<Id, Arc<Task>>>,
     stalled: Mutex<BTreeMap<Id, Stalled>>,
 }
@@ -62,6 +70,8 @@ struct Task {
     /// Told of new slots and dry-runs.
     news: Notify,
     dry_runs: DryRuns,
+    /// What the last worker's heap had grown to when it had to give up its place.
+    heap_bytes: AtomicU64,
 }
 
 /// Why a process is not computed here.
@@ -79,6 +89,8 @@ enum Stall {
     Reason(String),
     /// Something that this node never does.
     ForGood(String),
+    /// Slots of which one took more processor time than it may; with patience too, if that is so.
+    Overrun { first: u64, last: u64, patiently: bool, seconds: u64 },
     /// The log failed.
     Log(LogError),
 }
@@ -91,14 +103,14 @@ impl From<LogError> for Stall {
 
 impl Computer {
     /// A computer that evaluates nothing yet.
-    pub fn new(world: World, launcher: Launcher) -> Computer {
-        let processors = std::thread::available_parallelism().map_or(2, usize::from);
+    ///
+    /// Its workers hold at most so many bytes of memory together.
+    pub fn new(world: World, launcher: Launcher, workers_memory: u64) -> Computer {
         Computer(Arc::new(Inner {
             world,
             launcher,
-            places: Arc::new(Semaphore::new(MAX_WORKERS)),
-            processors: Semaphore::new(processors),
-            crowded: Notify::new(),
+            room: Room::new(MAX_WORKERS, workers_memory),
+            patience: AsyncMutex::new(()),
             tasks: Mutex::default(),
             stalled: Mutex::default(),
         }))
@@ -199,12 +211,25 @@ impl Computer {
     /// Computes one process until nothing happened for a while.
     async fn follow(self, process: Id, task: Arc<Task>) {
         let mut backoff = Backoff::new(FIRST_RETRY_MS, LAST_RETRY_MS);
+        // Up to this slot one at a time is evaluated, with patience.
+        let mut slow = None;
         loop {
-            let stalled = match self.compute(&process, &task).await {
+            let stalled = match self.compute(&process, &task, slow).await {
                 Ok(()) => None,
                 Err(Stall::Log(cause)) => return self.0.world.fail(&cause),
                 Err(Stall::Reason(reason)) => Some(Stalled { reason, for_good: false }),
                 Err(Stall::ForGood(reason)) => Some(Stalled { reason, for_good: true }),
+                Err(Stall::Overrun { first, last, patiently: false, seconds }) => {
+                    warn!(%process, first, last, seconds, "an evaluation takes too long; it is given more time");
+                    slow = Some(last);
+                    continue;
+                }
+                Err(Stall::Overrun { first, seconds, .. }) => Some(Stalled {
+                    reason: format!(
+                        "stalled at slot {first}: evaluating it takes more than {seconds} s of processor time here"
+                    ),
+                    for_good: true,
+                }),
             };
             match stalled {
                 None => backoff.reset(),
@@ -217,7 +242,8 @@ impl Computer {
                     // Whoever waits for a result is told.
                     self.0.world.changed(Change::Stalled { process });
                     // Time may bring what is missing. New slots do not, and anybody can make them come fast.
-                    tokio::time::sleep(Duration::from_millis(backoff.next_ms())).await;
+                    let wait = Duration::from_millis(backoff.next_ms());
+                    tokio::time::sleep(if slow.is_some() { STUCK_RETRY } else { wait }).await;
                     continue;
                 }
             }
@@ -235,21 +261,14 @@ impl Computer {
     }
 
     /// Starts a worker, brings it to where the outcomes end, and goes on from there until it is idle.
-    async fn compute(&self, process: &Id, task: &Task) -> Result<(), Stall> {
+    async fn compute(&self, process: &Id, task: &Task, slow: Option<u64>) -> Result<(), Stall> {
         let log = self.0.world.log();
         if compute::next(log, process, 1)?.is_empty() && task.dry_runs.is_empty() {
             return Ok(());
         }
         let program = self.program(process).await?;
-        let place = match self.0.places.try_acquire() {
-            Ok(place) => Ok(place),
-            Err(_) => {
-                self.0.crowded.notify_one();
-                self.0.places.acquire().await
-            }
-        };
-        let place = place.map_err(|_| Stall::Reason("the node is stopping".into()))?;
-        let failed = |cause: crate::vm::VmError| Stall::Reason(cause.to_string());
+        let mut place = self.0.room.clone().take(task.heap_bytes.load(Ordering::Relaxed)).await;
+        let failed = |cause: VmError| Stall::Reason(cause.to_string());
         let mut worker = Worker::start(&self.0.launcher, &program).await.map_err(failed)?;
         let mut pause = self.bring_up(process, &mut worker).await?;
         let mut batch = 1;
@@ -263,9 +282,13 @@ impl Computer {
                 tokio::select! {
                     () = task.news.notified() => continue,
                     () = tokio::time::sleep(IDLE) => self.save(process, &mut worker).await?,
-                    () = self.0.crowded.notified() => {}
+                    () = self.0.room.wanted() => {}
                 }
-                drop(place);
+                return Ok(());
+            }
+            if !place.is_kept(worker.heap_bytes()) {
+                debug!(%process, heap = worker.heap_bytes(), "a worker gives up its place for others");
+                task.heap_bytes.store(worker.heap_bytes(), Ordering::Relaxed);
                 return Ok(());
             }
             if let (Some(slot), Some(next)) = (pause.take(), jobs.first())
@@ -275,12 +298,7 @@ impl Computer {
                 log.forget_snapshot(process, slot)?;
                 return Ok(());
             }
-            let outcomes = {
-                let _turn = self.0.processors.acquire().await;
-                let messages: Vec<Message> = jobs.iter().map(|job| job.message.clone()).collect();
-                let first = jobs.first().map_or(0, |job| job.slot);
-                worker.apply(first, &messages).await.map_err(failed)?
-            };
+            let outcomes = self.evaluate(&jobs, &mut worker, slow).await?;
             // After an error the worker starts over from what went well: one slot at a time, then more again.
             let clean = outcomes.iter().all(|outcome| outcome.error.is_none());
             batch = if clean { (batch * 2).min(MAX_BATCH) } else { 1 };
@@ -301,13 +319,30 @@ impl Computer {
         let Some(last) = log.entry(process, computed.slot)? else { return Ok(true) };
         let last = compute::message(log, &last)?;
         while let Some(DryRun { question, .. }) = ready.pop_front() {
-            let _turn = self.0.processors.acquire().await;
             if let Err(cause) = question.ask(worker, computed.slot, &last).await {
                 ready.into_iter().for_each(|other| other.question.fail(cause.clone()));
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    /// Outcomes of the first jobs, at least one.
+    async fn evaluate(&self, jobs: &[Job], worker: &mut Worker, slow: Option<u64>) -> Result<Vec<Outcome>, Stall> {
+        let (first, last) = (jobs.first().map_or(0, |job| job.slot), jobs.last().map_or(0, |job| job.slot));
+        let messages: Vec<Message> = jobs.iter().map(|job| job.message.clone()).collect();
+        let patiently = slow.is_some_and(|slow| first <= slow);
+        let evaluated = match patiently {
+            true => {
+                let _one_at_a_time = self.0.patience.lock().await;
+                worker.apply_patiently(first, &messages[..1]).await
+            }
+            false => worker.apply(first, &messages).await,
+        };
+        evaluated.map_err(|cause| match cause {
+            VmError::Overrun { seconds } => Stall::Overrun { first, last, patiently, seconds },
+            other => Stall::Reason(other.to_string()),
+        })
     }
 
     fn record(&self, jobs: Vec<Job>, outcomes: Vec<Outcome>) -> Result<(), Stall> {

@@ -72,6 +72,11 @@ impl Arena {
         self.base as usize == BASE
     }
 
+    /// Bytes that were given out so far, at most: what is behind was never touched.
+    pub(super) fn taken(&self) -> usize {
+        self.taken
+    }
+
     /// A block of at least this size, null when the arena is exhausted.
     ///
     /// # Safety

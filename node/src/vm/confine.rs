@@ -1,5 +1,6 @@
 //! What a worker's processes may do: no inherited files, no new privileges, bounded memory and processor time.
 
+use std::ffi::c_int;
 use std::io;
 
 use super::arena::ARENA_BYTES;
@@ -11,8 +12,8 @@ const MAX_FILES: u64 = 32;
 /// Stack of a host process. The interpreter's own limit on nested C calls needs a good part of the usual 8 MiB.
 const STACK_BYTES: u64 = 16 << 20;
 const MIN_STACK_BYTES: u64 = 8 << 20;
-/// Processor time for one request, in seconds: a last resort behind the instruction budget and the node's wall clock.
-const CPU_SECONDS_PER_REQUEST: u64 = 1200;
+/// How nice workers are: the node's own threads go first, however many evaluate.
+const NICENESS: c_int = 5;
 
 /// Confines the keeper, and with it everything that it starts.
 pub(super) fn confine_keeper() -> io::Result<()> {
@@ -21,6 +22,8 @@ pub(super) fn confine_keeper() -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }.into())?;
     // Orphans become the keeper's children, so that it can wait for them.
     check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }.into())?;
+    // Refused by a system that is stricter: then they are as they are.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) };
     limit(libc::RLIMIT_CORE, 0)?;
     limit(libc::RLIMIT_FSIZE, 0)?;
     limit(libc::RLIMIT_NOFILE, MAX_FILES)?;
@@ -40,13 +43,13 @@ pub(super) fn limit_memory() -> io::Result<()> {
     if wanted < hard { limit(libc::RLIMIT_AS, wanted) } else { Ok(()) }
 }
 
-/// Gives the process its processor time for one more request.
-pub(super) fn renew_processor_time() -> io::Result<()> {
+/// Gives the calling process so many seconds of processor time from now on; then a signal ends it.
+pub(super) fn renew_processor_time(seconds: u64) -> io::Result<()> {
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     check(unsafe { libc::getrusage(libc::RUSAGE_SELF, &mut usage) }.into())?;
     let used = u64::try_from(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec).unwrap_or(0);
     let (_, hard) = limits(libc::RLIMIT_CPU)?;
-    set_limits(libc::RLIMIT_CPU, used.saturating_add(CPU_SECONDS_PER_REQUEST).min(hard), hard)
+    set_limits(libc::RLIMIT_CPU, used.saturating_add(seconds).min(hard), hard)
 }
 
 fn limits(resource: libc::__rlimit_resource_t) -> io::Result<(u64, u64)> {

@@ -27,9 +27,10 @@ pub(super) fn message_bytes(message: &Message) -> usize {
 #[derive(Serialize, Deserialize)]
 pub(super) enum Request<Text, Environment, Batch> {
     /// The first frame. Answered with [`Reply::Ready`].
-    Start { source: Text, env: Environment, memory_bytes: u64, instructions: u64 },
-    /// Evaluate and keep, in order; the slot is the first message's.
-    Apply { first_slot: u64, messages: Batch },
+    /// Requests may take so many seconds of processor time each.
+    Start { source: Text, env: Environment, memory_bytes: u64, instructions: u64, seconds: u64 },
+    /// Evaluate and keep, in order; the slot is the first message's. Patiently: within more processor time.
+    Apply { first_slot: u64, messages: Batch, patiently: bool },
     /// Evaluate one message and forget that it happened.
     Dry { message: Batch },
     /// Show the variables, or one of them.
@@ -57,9 +58,9 @@ pub(super) struct Saved {
 pub(super) enum Reply {
     /// The program is loaded, or the state; whether the worker's system calls are confined.
     Ready { confined: bool },
-    /// Outcomes of the first messages, at least one; and the state that was saved before them, because the slot before
-    /// them was a rebuild point.
-    Outcomes(Vec<Outcome>, Option<Saved>),
+    /// Outcomes of the first messages, at least one; the state that was saved before them, because the slot before
+    /// them was a rebuild point; and what the heap took so far.
+    Outcomes { outcomes: Vec<Outcome>, saved: Option<Saved>, heap_bytes: u64 },
     /// The state.
     Saved(Saved),
     /// The variables as JSON.

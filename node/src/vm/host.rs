@@ -84,6 +84,11 @@ impl Host {
         self.arena.is_in_place()
     }
 
+    /// What the heap took so far, in bytes.
+    pub(super) fn heap_bytes(&self) -> u64 {
+        self.arena.taken() as u64
+    }
+
     /// The host of an interpreter.
     ///
     /// # Safety

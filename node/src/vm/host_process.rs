@@ -22,10 +22,14 @@ use super::{Program, system_calls};
 
 /// A batch is answered early after this long, so that an error late in it does not cost much to repeat.
 const MAX_BATCH_TIME: Duration = Duration::from_secs(1);
+/// How many times the usual processor time a request has that is to be patient.
+pub(super) const PATIENCE: u64 = 10;
 
 struct Host {
     requests: UnixStream,
     confined: bool,
+    /// Processor time for a request.
+    seconds: u64,
     program: Program,
     interpreter: Interpreter,
     /// The slot that comes next; unknown before the first.
@@ -36,26 +40,28 @@ struct Host {
 
 /// Answers requests until the node closes the socket.
 pub(super) fn serve(mut requests: UnixStream) -> io::Result<()> {
-    let program = match frame::read::<OwnedRequest>(&mut requests)? {
+    let (program, seconds) = match frame::read::<OwnedRequest>(&mut requests)? {
         None => return Ok(()),
-        Some(Request::Start { source, env, memory_bytes, instructions }) => {
-            Program { source, env, limits: Limits { memory_bytes, instructions } }
+        Some(Request::Start { source, env, memory_bytes, instructions, seconds }) => {
+            (Program { source, env, limits: Limits { memory_bytes, instructions } }, seconds)
         }
         Some(_) => return Err(io::Error::other("the first request must be the program")),
     };
     confine::limit_memory()?;
-    confine::renew_processor_time()?;
+    confine::renew_processor_time(seconds)?;
     let confined = system_calls::confine()?;
     let interpreter = begin(&program)?;
     frame::write(&mut requests, &Reply::Ready { confined })?;
     let since_rebuild = SinceRebuild::new(0);
-    let mut host = Host { requests, confined, program, interpreter, next_slot: None, since_rebuild, twin: None };
+    let mut host =
+        Host { requests, confined, seconds, program, interpreter, next_slot: None, since_rebuild, twin: None };
     while let Some(request) = frame::read::<OwnedRequest>(&mut host.requests)? {
-        confine::renew_processor_time()?;
+        let patiently = matches!(request, Request::Apply { patiently: true, .. });
+        confine::renew_processor_time(seconds.saturating_mul(if patiently { PATIENCE } else { 1 }))?;
         match request {
             Request::Start { .. } => host.refuse("it is running a program already")?,
             Request::Apply { messages, .. } if messages.is_empty() => host.refuse("there is no message to apply")?,
-            Request::Apply { first_slot, messages } => host.apply(first_slot, messages)?,
+            Request::Apply { first_slot, messages, .. } => host.apply(first_slot, messages)?,
             Request::Dry { message } => host.dry_run(&message)?,
             Request::View { name } => host.view(name.as_deref())?,
             Request::Restore { slot, bytes } => host.restore(slot, bytes)?,
@@ -85,7 +91,7 @@ impl Host {
         };
         let mut twin = match self.twin.take() {
             Some(twin) => twin,
-            None => match twin::fork()? {
+            None => match twin::fork(self.seconds.saturating_mul(PATIENCE))? {
                 Fork::Original(twin) => twin,
                 Fork::Promoted(promotion) => return self.take_over(promotion),
             },
@@ -97,7 +103,8 @@ impl Host {
         let good = outcomes.len() - usize::from(failed.is_some());
         let failed = failed.zip(messages.get(good)).map(|(charged, message)| (charged, message.timestamp));
         let about = saved.as_ref().map(|bytes| Saved { slot: first_slot.saturating_sub(1), bytes: bytes.len() as u64 });
-        self.reply(&Reply::Outcomes(outcomes, about))?;
+        let heap_bytes = self.interpreter.heap_bytes();
+        self.reply(&Reply::Outcomes { outcomes, saved: about, heap_bytes })?;
         self.requests.write_all(saved.as_deref().unwrap_or_default())?;
         drop(saved);
         twin.remember(messages.into_iter().take(good), started.elapsed());
@@ -242,7 +249,11 @@ impl Host {
 
     fn dry_run(&mut self, messages: &[Message]) -> io::Result<()> {
         let Some(message) = messages.first() else { return self.refuse("there is no message to evaluate") };
-        self.in_a_copy(|copy| Reply::Outcomes(vec![copy.evaluate(message)], None))
+        self.in_a_copy(|copy| Reply::Outcomes {
+            outcomes: vec![copy.evaluate(message)],
+            saved: None,
+            heap_bytes: copy.heap_bytes(),
+        })
     }
 
     /// In a copy as well: what the text takes is given back when it ends.
@@ -255,8 +266,10 @@ impl Host {
         let child = unsafe { libc::fork() };
         check(child.into())?;
         if child == 0 {
-            let answer = answer(&mut self.interpreter);
-            let done = self.reply(&answer);
+            let done = confine::renew_processor_time(self.seconds).and_then(|()| {
+                let answer = answer(&mut self.interpreter);
+                self.reply(&answer)
+            });
             unsafe { libc::_exit(i32::from(done.is_err())) };
         }
         match twin::wait_for(child)? {

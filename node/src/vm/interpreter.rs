@@ -72,6 +72,11 @@ impl Interpreter {
         self.host.is_in_place()
     }
 
+    /// What its heap took from the system so far, in bytes.
+    pub(super) fn heap_bytes(&self) -> u64 {
+        self.host.heap_bytes()
+    }
+
     /// Evaluates one message. On an error the state is as the error left it: whoever needs the state before must
     /// have kept it.
     pub(super) fn evaluate(&mut self, message: &Message) -> Outcome {

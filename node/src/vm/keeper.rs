@@ -77,6 +77,11 @@ fn start() -> io::Result<(pid_t, OwnedFd)> {
     Ok((host, signals))
 }
 
+/// Whether an exit code says that the processor time was used up.
+pub(super) fn overran(code: Option<c_int>) -> bool {
+    code == Some(SIGNAL_BASE + libc::SIGXCPU)
+}
+
 /// Waits until all are gone; kills them when the node lets go.
 fn keep(host: pid_t, signals: OwnedFd) -> io::Result<c_int> {
     use std::io::Read;

@@ -15,6 +15,8 @@ const BYTES_PER_INSTRUCTION: usize = 8;
 const COPIES_PER_INSTRUCTION: i64 = 8;
 /// Instructions charged for an element that is moved.
 const INSTRUCTIONS_PER_MOVE: u64 = 2;
+/// Instructions charged for a byte of a text that becomes a number.
+const INSTRUCTIONS_PER_DIGIT: u64 = 2;
 
 /// `table.insert(list, [position,] value)`
 pub(super) unsafe extern "C-unwind" fn insert(l: *mut lua_State) -> c_int {
@@ -93,6 +95,24 @@ pub(super) unsafe extern "C-unwind" fn charged_by_text(l: *mut lua_State) -> c_i
             }
         }
         charge(l, (bytes / BYTES_PER_INSTRUCTION) as u64);
+        original(l)(l)
+    }
+}
+
+/// `select(n, ...)`: charges what it is given, which the interpreter copies.
+pub(super) unsafe extern "C-unwind" fn select(l: *mut lua_State) -> c_int {
+    unsafe {
+        charge(l, ffi::lua_gettop(l) as u64 * INSTRUCTIONS_PER_MOVE);
+        original(l)(l)
+    }
+}
+
+/// `tonumber(v [, base])`: charges the length of a text.
+pub(super) unsafe extern "C-unwind" fn tonumber(l: *mut lua_State) -> c_int {
+    unsafe {
+        if ffi::lua_type(l, 1) == ffi::LUA_TSTRING {
+            charge(l, ffi::lua_rawlen(l, 1) as u64 * INSTRUCTIONS_PER_DIGIT);
+        }
         original(l)(l)
     }
 }

@@ -13,7 +13,7 @@
 //!
 //! - [`interpreter`]: one Lua state; [`host`]: its limits; [`arena`]: its heap; [`sandbox`]: its library, with
 //!   [`order`] (`pairs`, `next`), [`sort`], [`search`] over [`pattern`] (`find`, `gsub`), [`text`] (`tostring`),
-//!   [`math`], [`random`], [`list`], [`protected`] (`pcall`, coroutines).
+//!   [`math`], [`random`], [`list`], [`crypto`], [`protected`] (`pcall`, coroutines).
 //! - [`values`], [`canonical`]: messages into Lua, results out of it; [`view`]: the variables, to be looked at.
 //! - [`snapshot`]: the state as bytes and back, with [`chunks`], [`prototype`] and [`permanent`] for functions;
 //!   [`rebuild`]: when the state is replaced by its own snapshot.
@@ -22,8 +22,8 @@
 //! - [`runtime`]: our aos-compatible process runtime, a module like any other.
 //!
 //! What an evaluation gives depends on the module, the messages before it, and nothing else: no clock, no addresses, no
-//! processor. Two gaps are known. Comparing or passing on very large values is cheaper than it takes; the wall clock
-//! then ends the worker ([`VmError::Overrun`]) and nothing is concluded. The concatenation of a not-a-number writes it
+//! processor. Two gaps are known. Comparing or passing on very large values is cheaper than it takes; a limit of
+//! processor time then ends the worker ([`VmError::Overrun`]) and nothing is concluded. The concatenation of a not-a-number writes it
 //! with the processor's sign.
 
 mod arena;
@@ -31,6 +31,7 @@ mod buffer;
 mod canonical;
 mod chunks;
 mod confine;
+mod crypto;
 mod frame;
 mod host;
 mod host_process;
@@ -96,8 +97,8 @@ pub enum VmError {
         /// The end of what it wrote to its standard error, after a colon, or nothing.
         diagnostics: String,
     },
-    /// The evaluation took longer than the wall clock allows; the worker was killed.
-    #[error("no answer within {seconds} s; the worker process was killed: try fewer messages or a longer limit")]
+    /// The evaluation took more processor time than it may; the worker was ended.
+    #[error("no answer within {seconds} s of processor time; the worker process was ended")]
     Overrun {
         /// The limit.
         seconds: u64,

@@ -16,7 +16,9 @@ use mlua::ffi::{self, lua_State};
 use super::host::{self, charge, charge_items, raise};
 
 /// Instructions charged for each key that is sorted: about what sorting one takes.
-const INSTRUCTIONS_PER_KEY: u64 = 24;
+const INSTRUCTIONS_PER_KEY: u64 = 60;
+/// Instructions charged for each key that is looked at in search of the smallest.
+const INSTRUCTIONS_PER_LOOK: u64 = 12;
 /// Instructions charged for a step of `next` within remembered keys.
 const INSTRUCTIONS_PER_STEP: u64 = 16;
 
@@ -320,7 +322,7 @@ unsafe fn smallest(l: *mut lua_State) -> c_int {
         if objects > 1 {
             raise(l, c"a table with more than one table, function, userdata or coroutine as key can't be iterated");
         }
-        charge_items(l, keys, 1);
+        charge_items(l, keys, INSTRUCTIONS_PER_LOOK);
         if keys == 0 {
             return 1;
         }

@@ -8,13 +8,13 @@ use std::ffi::c_int;
 use mlua::ffi::{self, lua_KContext, lua_State};
 
 use super::chunks;
-use super::host::{HOOK_INTERVAL, Host, charge, count, raise};
+use super::host::{HOOK_INTERVAL, Host, charge, charge_items, count, raise};
 
 /// Bytes of source that cost as much as one instruction to compile.
 const SOURCE_BYTES_PER_INSTRUCTION: usize = 2;
-/// Open calls up to which a caught error costs nothing more, and above that how many cost as much as one instruction.
+/// Open calls up to which a caught error costs nothing more, and above that the instructions for each.
 const FREE_DEPTH: c_int = 256;
-const CALLS_PER_INSTRUCTION: u64 = 2;
+const INSTRUCTIONS_PER_CALL: u64 = 20;
 /// Pieces of a chunk that wait on the stack to be joined.
 const MAX_PIECES: c_int = 100;
 
@@ -39,7 +39,7 @@ unsafe fn charge_depth(l: *mut lua_State) {
             depth = depth.saturating_mul(2);
         }
         if depth > FREE_DEPTH {
-            charge(l, depth as u64 / CALLS_PER_INSTRUCTION);
+            charge_items(l, depth.into(), INSTRUCTIONS_PER_CALL);
         }
     }
 }

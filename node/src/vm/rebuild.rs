@@ -95,7 +95,7 @@ mod tests {
         assert!(since.is_due(1000));
         since.postponed();
         assert!(!since.is_due(1000) && !since.is_overdue());
-        (0..MAX_POSTPONED_SLOTS - 1).for_each(|_| since.evaluated(1, 1000));
+        (0..MAX_POSTPONED_SLOTS - 2).for_each(|_| since.evaluated(1, 1000));
         assert!(!since.is_overdue());
         since.evaluated(1, 1000);
         assert!(since.is_overdue() && since.is_due(1000));

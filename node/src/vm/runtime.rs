@@ -3,7 +3,7 @@
 //! Every byte of it is part of the runtime's module item, whose id follows from it: a change makes a new module.
 
 /// Names for `require`, and sources, in the order in which they are bundled.
-const MODULES: [(&str, &str); 17] = [
+const MODULES: [(&str, &str); 24] = [
     (".colors", include_str!("../../runtime/colors.lua")),
     ("json", include_str!("../../runtime/json.lua")),
     (".stringify", include_str!("../../runtime/stringify.lua")),
@@ -16,6 +16,13 @@ const MODULES: [(&str, &str); 17] = [
     (".ao", "return require('ao')\n"),
     (".assignment", include_str!("../../runtime/assignment.lua")),
     (".base64", include_str!("../../runtime/base64.lua")),
+    (".bint", include_str!("../../runtime/bint.lua")),
+    (".bint-values", include_str!("../../runtime/bint-values.lua")),
+    (".bint-text", include_str!("../../runtime/bint-text.lua")),
+    (".bint-arithmetic", include_str!("../../runtime/bint-arithmetic.lua")),
+    (".bint-division", include_str!("../../runtime/bint-division.lua")),
+    (".bint-bits", include_str!("../../runtime/bint-bits.lua")),
+    (".chance", include_str!("../../runtime/chance.lua")),
     (".pretty", include_str!("../../runtime/pretty.lua")),
     (".eval", include_str!("../../runtime/eval.lua")),
     (".boot", include_str!("../../runtime/boot.lua")),

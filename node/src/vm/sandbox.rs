@@ -10,7 +10,7 @@ use std::ffi::{CStr, c_int};
 use mlua::ffi::{self, lua_CFunction, lua_State};
 
 use super::host::{Host, raise};
-use super::{chunks, list, math, order, permanent, protected, search, sort, text};
+use super::{chunks, crypto, list, math, order, permanent, protected, search, sort, text};
 
 /// The part of the library that is written in Lua.
 const PRELUDE: &str = include_str!("prelude.lua");
@@ -57,6 +57,8 @@ pub(super) unsafe extern "C-unwind" fn open(l: *mut lua_State) -> c_int {
         in_library(l, c"coroutine", &[(c"resume", protected::resume), (c"wrap", protected::wrap)]);
         in_library(l, c"math", &math::FUNCTIONS);
         in_library(l, c"table", &[(c"insert", list::insert), (c"remove", list::remove), (c"sort", sort::sort)]);
+        wrap(l, c"_G", c"select", list::select, &[]);
+        wrap(l, c"_G", c"tonumber", list::tonumber, &[]);
         for (name, first, last) in [(c"concat", 3, 4), (c"move", 2, 3), (c"unpack", 2, 3)] {
             wrap(l, c"table", name, list::charged_by_range, &[first, last]);
         }
@@ -91,6 +93,7 @@ pub(super) unsafe extern "C-unwind" fn open(l: *mut lua_State) -> c_int {
         disarm(l, "__gc");
         disarm(l, "__mode");
         run_prelude(l);
+        crypto::open(l);
         0
     }
 }

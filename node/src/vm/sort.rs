@@ -8,10 +8,12 @@ use std::ffi::c_int;
 
 use mlua::ffi::{self, lua_State};
 
-use super::host::{charge_items, raise};
+use super::host::{charge, charge_items, raise};
 
 /// Instructions charged for each element moved or compared natively.
 const INSTRUCTIONS_PER_MOVE: u64 = 2;
+/// Bytes of texts that cost as much to compare as one instruction; of tables their length, which is no less.
+const BYTES_PER_INSTRUCTION: usize = 32;
 /// Where the two work lists are on the stack; comparator and table are below.
 const FIRST_LIST: c_int = 3;
 const SECOND_LIST: c_int = 4;
@@ -87,6 +89,9 @@ unsafe fn is_less(l: *mut lua_State, list: c_int, a: i64, b: i64) -> bool {
         }
         ffi::lua_rawgeti(l, list, a);
         ffi::lua_rawgeti(l, list, b);
+        if !custom {
+            charge(l, (ffi::lua_rawlen(l, -1).min(ffi::lua_rawlen(l, -2)) / BYTES_PER_INSTRUCTION) as u64);
+        }
         let less = if custom {
             ffi::lua_call(l, 2, 1);
             ffi::lua_toboolean(l, -1) != 0

@@ -5,8 +5,11 @@ use std::ffi::c_int;
 
 use mlua::ffi::{self, lua_State};
 
-use super::host::raise;
+use super::host::{charge, raise};
 
+/// Instructions charged for a float that becomes text, and for each byte of it that a format asks for.
+const INSTRUCTIONS_PER_FLOAT: u64 = 200;
+const INSTRUCTIONS_PER_BYTE: u64 = 4;
 /// The level at which a traceback starts: who called it.
 const CALLER: c_int = 1;
 
@@ -28,6 +31,9 @@ unsafe fn push_text(l: *mut lua_State, index: c_int) {
                 ffi::lua_pushstring(l, c"nan".as_ptr());
             }
             ffi::LUA_TNUMBER | ffi::LUA_TSTRING => {
+                if ffi::lua_type(l, index) == ffi::LUA_TNUMBER && ffi::lua_isinteger(l, index) == 0 {
+                    charge(l, INSTRUCTIONS_PER_FLOAT);
+                }
                 ffi::lua_pushvalue(l, index);
                 ffi::lua_tolstring(l, -1, std::ptr::null_mut());
             }
@@ -92,13 +98,20 @@ pub(super) unsafe extern "C-unwind" fn format(l: *mut lua_State) -> c_int {
             if at < length && *text.add(at) == b's' {
                 push_text(l, argument);
                 ffi::lua_replace(l, argument);
-            } else if ffi::lua_type(l, argument) == ffi::LUA_TNUMBER && is_nan(l, argument) {
-                ffi::lua_pushnumber(l, f64::NAN);
-                ffi::lua_replace(l, argument);
+            } else if ffi::lua_isnumber(l, argument) != 0 {
+                charge(l, INSTRUCTIONS_PER_FLOAT);
+                if ffi::lua_type(l, argument) == ffi::LUA_TNUMBER && is_nan(l, argument) {
+                    ffi::lua_pushnumber(l, f64::NAN);
+                    ffi::lua_replace(l, argument);
+                }
             }
         }
         match ffi::lua_tocfunction(l, ffi::lua_upvalueindex(1)) {
-            Some(native) => native(l),
+            Some(native) => {
+                let results = native(l);
+                charge(l, ffi::lua_rawlen(l, -1) as u64 * INSTRUCTIONS_PER_BYTE);
+                results
+            }
             None => raise(l, c"internal error: the wrapped library function is missing"),
         }
     }

@@ -58,8 +58,8 @@ pub(super) enum Fork {
     Promoted(Promotion),
 }
 
-/// Forks a twin and lets it wait. Returns in it only when it is promoted.
-pub(super) fn fork() -> io::Result<Fork> {
+/// Forks a twin and lets it wait. Returns in it only when it is promoted; it has so many seconds of processor time then.
+pub(super) fn fork(seconds: u64) -> io::Result<Fork> {
     let mut ends = [0; 2];
     check(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) }.into())?;
     let (mut reader, writer) = unsafe { (File::from_raw_fd(ends[0]), File::from_raw_fd(ends[1])) };
@@ -80,7 +80,7 @@ pub(super) fn fork() -> io::Result<Fork> {
     drop(writer);
     match frame::read(&mut reader) {
         Ok(Some(promotion)) => {
-            confine::renew_processor_time()?;
+            confine::renew_processor_time(seconds)?;
             Ok(Fork::Promoted(promotion))
         }
         // Not needed: all went well, or the original is dead and with it the worker.

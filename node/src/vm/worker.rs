@@ -15,11 +15,14 @@ use tokio::task::JoinHandle;
 use tracing::warn;
 
 use super::frame::{self, MAX_BATCH_BYTES, MAX_SNAPSHOT_BYTES, Reply, Request, Saved};
-use super::keeper::{WORKER_ARGUMENT, describe_exit};
+use super::host_process::PATIENCE;
+use super::keeper::{WORKER_ARGUMENT, describe_exit, overran};
 use super::{Message, Outcome, Program, VmError};
 
-/// How long one request may take before the worker is killed.
-const WALL_CLOCK: Duration = Duration::from_secs(60);
+/// Processor time that one request may take before the worker is ended.
+const PROCESSOR_TIME: Duration = Duration::from_secs(60);
+/// How many times as long a request may take by the clock, when many workers share the processors; then something hangs.
+const CLOCK_FACTOR: u32 = 20;
 /// How long a worker may take to end after its socket did.
 const END_TIME: Duration = Duration::from_secs(5);
 /// The end of its standard error that is kept, in bytes.
@@ -28,11 +31,11 @@ const MAX_DIAGNOSTICS: usize = 4096;
 /// Says once that workers can't be confined.
 static UNCONFINED: Once = Once::new();
 
-/// Which executable is run as a worker, and how long its answers may take.
+/// Which executable is run as a worker, and how much processor time its answers may take.
 #[derive(Clone, Debug)]
 pub struct Launcher {
     executable: PathBuf,
-    wall_clock: Duration,
+    processor_time: Duration,
 }
 
 /// A worker that hosts one process of ao. Dropping it kills it, whatever it is doing.
@@ -43,7 +46,9 @@ pub struct Worker {
     life: Option<ChildStdin>,
     /// Gives the end of the worker's standard error when the worker is gone.
     diagnostics: Option<JoinHandle<String>>,
-    wall_clock: Duration,
+    processor_time: Duration,
+    /// What the interpreter's heap took, as far as is known.
+    heap_bytes: u64,
     /// False from the start of a request until its answer: a call that was interrupted leaves it so.
     in_step: bool,
     /// What came with the last outcomes.
@@ -67,12 +72,12 @@ impl Launcher {
 
     /// Runs an executable whose `main` calls [`super::run_worker`].
     pub fn new(executable: impl AsRef<Path>) -> Launcher {
-        Launcher { executable: executable.as_ref().to_path_buf(), wall_clock: WALL_CLOCK }
+        Launcher { executable: executable.as_ref().to_path_buf(), processor_time: PROCESSOR_TIME }
     }
 
-    /// With another limit for one request than the usual 60 s.
-    pub fn with_wall_clock(self, wall_clock: Duration) -> Launcher {
-        Launcher { wall_clock, ..self }
+    /// With another limit for one request than the usual 60 s; of a second at least.
+    pub fn with_processor_time(self, processor_time: Duration) -> Launcher {
+        Launcher { processor_time, ..self }
     }
 }
 
@@ -86,6 +91,7 @@ impl Worker {
             env: &program.env,
             memory_bytes: program.limits.memory_bytes,
             instructions: program.limits.instructions,
+            seconds: launcher.processor_time.as_secs().max(1),
         };
         match worker.ask(&request).await? {
             Reply::Ready { confined } => {
@@ -122,7 +128,8 @@ impl Worker {
             life: keeper.stdin.take(),
             keeper,
             diagnostics,
-            wall_clock: launcher.wall_clock,
+            processor_time: launcher.processor_time,
+            heap_bytes: 0,
             in_step: true,
             snapshot: None,
         })
@@ -132,9 +139,26 @@ impl Worker {
     /// message: an answer ends with the first error, or early when it took long or became large, and the caller
     /// sends the rest again.
     pub async fn apply(&mut self, first_slot: u64, messages: &[Message]) -> Result<Vec<Outcome>, VmError> {
+        self.apply_within(first_slot, messages, false).await
+    }
+
+    /// The same within ten times the processor time.
+    pub async fn apply_patiently(&mut self, first_slot: u64, messages: &[Message]) -> Result<Vec<Outcome>, VmError> {
+        self.apply_within(first_slot, messages, true).await
+    }
+
+    async fn apply_within(
+        &mut self,
+        first_slot: u64,
+        messages: &[Message],
+        patiently: bool,
+    ) -> Result<Vec<Outcome>, VmError> {
         let messages = &messages[..batch_length(messages)];
-        match self.ask(&Request::<&str, (), _>::Apply { first_slot, messages }).await? {
-            Reply::Outcomes(outcomes, _) if (1..=messages.len()).contains(&outcomes.len()) => Ok(outcomes),
+        match self.ask(&Request::<&str, (), _>::Apply { first_slot, messages, patiently }).await? {
+            Reply::Outcomes { outcomes, heap_bytes, .. } if (1..=messages.len()).contains(&outcomes.len()) => {
+                self.heap_bytes = heap_bytes;
+                Ok(outcomes)
+            }
             other => Err(unexpected(other)),
         }
     }
@@ -143,7 +167,7 @@ impl Worker {
     pub async fn evaluate_without_keeping(&mut self, message: &Message) -> Result<Outcome, VmError> {
         let message = std::slice::from_ref(message);
         match self.ask(&Request::<&str, (), _>::Dry { message }).await? {
-            Reply::Outcomes(mut outcomes, _) if outcomes.len() == 1 => Ok(outcomes.remove(0)),
+            Reply::Outcomes { mut outcomes, .. } if outcomes.len() == 1 => Ok(outcomes.remove(0)),
             other => Err(unexpected(other)),
         }
     }
@@ -151,6 +175,11 @@ impl Worker {
     /// The state after the slot before the last outcomes, if that was a rebuild point and nobody took it yet.
     pub fn take_snapshot(&mut self) -> Option<Snapshot> {
         self.snapshot.take()
+    }
+
+    /// What the heap of the process took so far, in bytes; 0 before the first outcome.
+    pub fn heap_bytes(&self) -> u64 {
+        self.heap_bytes
     }
 
     /// The state after the last slot; an error that the worker lives on after if it has no form now.
@@ -185,12 +214,17 @@ impl Worker {
         self.keeper.id()
     }
 
-    async fn ask(&mut self, request: &impl Serialize) -> Result<Reply, VmError> {
+    async fn ask<E: Serialize, B: Serialize>(&mut self, request: &Request<&str, E, B>) -> Result<Reply, VmError> {
         self.ask_with(request, &[]).await
     }
 
     /// Asks, with bytes behind the frame.
-    async fn ask_with(&mut self, request: &impl Serialize, more: &[u8]) -> Result<Reply, VmError> {
+    async fn ask_with<E: Serialize, B: Serialize>(
+        &mut self,
+        request: &Request<&str, E, B>,
+        more: &[u8],
+    ) -> Result<Reply, VmError> {
+        let patiently = matches!(request, Request::Apply { patiently: true, .. });
         if !std::mem::replace(&mut self.in_step, false) {
             return Err(VmError::Gone);
         }
@@ -201,7 +235,10 @@ impl Worker {
                 return Err(VmError::Refused(cause.to_string()));
             }
         };
-        match tokio::time::timeout(self.wall_clock, exchange(&mut self.stream, &frame, more)).await {
+        let patience = if patiently { PATIENCE } else { 1 };
+        let seconds = self.processor_time.as_secs().max(1).saturating_mul(patience);
+        let clock = Duration::from_secs(seconds) * CLOCK_FACTOR;
+        match tokio::time::timeout(clock, exchange(&mut self.stream, &frame, more)).await {
             Ok(Ok((reply, snapshot))) => {
                 self.in_step = true;
                 if snapshot.is_some() {
@@ -209,17 +246,18 @@ impl Worker {
                 }
                 Ok(reply)
             }
-            Ok(Err(cause)) => Err(self.crashed(cause).await),
+            Ok(Err(cause)) => Err(self.crashed(cause, seconds).await),
             Err(_) => {
                 self.life = None;
-                Err(VmError::Overrun { seconds: self.wall_clock.as_secs() })
+                Err(VmError::Overrun { seconds })
             }
         }
     }
 
-    async fn crashed(&mut self, cause: io::Error) -> VmError {
+    async fn crashed(&mut self, cause: io::Error, seconds: u64) -> VmError {
         self.life = None;
         let status = match tokio::time::timeout(END_TIME, self.keeper.wait()).await {
+            Ok(Ok(status)) if overran(status.code()) => return VmError::Overrun { seconds },
             Ok(Ok(status)) => describe_exit(status.code()),
             Ok(Err(_)) | Err(_) => cause.to_string(),
         };
@@ -251,7 +289,8 @@ async fn exchange(stream: &mut UnixStream, frame: &[u8], more: &[u8]) -> io::Res
     let mut body = vec![0; frame::body_length(header)?];
     stream.read_exact(&mut body).await?;
     let reply = frame::decode(&body)?;
-    let (Reply::Saved(Saved { slot, bytes }) | Reply::Outcomes(_, Some(Saved { slot, bytes }))) = &reply else {
+    let (Reply::Saved(Saved { slot, bytes }) | Reply::Outcomes { saved: Some(Saved { slot, bytes }), .. }) = &reply
+    else {
         return Ok((reply, None));
     };
     if *bytes > MAX_SNAPSHOT_BYTES {
@@ -280,7 +319,7 @@ async fn end_of(mut stderr: ChildStderr) -> String {
 fn unexpected(reply: Reply) -> VmError {
     VmError::Refused(match reply {
         Reply::Refused(reason) => reason,
-        Reply::Ready { .. } | Reply::Outcomes(..) | Reply::View(_) | Reply::Saved(_) => {
+        Reply::Ready { .. } | Reply::Outcomes { .. } | Reply::View(_) | Reply::Saved(_) => {
             "an answer that does not fit the question".to_string()
         }
     })

@@ -1,6 +1,6 @@
 //! Nodes within this process, for tests that reach below HTTP.
 
-use ao_node::node::{Config, Node};
+use ao_node::node::{Config, Node, Workers};
 use ao_protocol::announcement::Role;
 use ao_protocol::id::Id;
 use ao_protocol::item::{ItemBuilder, VerifiedItem};
@@ -22,7 +22,7 @@ pub(crate) fn config(roles: &[Role], join: Option<String>, folder: &TempDir) -> 
         follow_shards: u16::MAX,
         dev_chain: false,
         mdns: false,
-        worker_program: Some(program()),
+        workers: Workers { program: Some(program()), memory: None },
     }
 }
 

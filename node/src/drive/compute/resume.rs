@@ -51,7 +51,6 @@ impl Computer {
                 log.forget_snapshot(process, slot)?;
                 continue;
             };
-            let _turn = self.0.processors.acquire().await;
             match worker.restore(&snapshot).await {
                 Ok(()) => return Ok(Some((slot, is_sure))),
                 Err(VmError::Refused(cause)) => {
@@ -85,10 +84,9 @@ impl Computer {
                 }
                 messages.push(compute::message(log, &entry)?);
             }
-            let outcomes = {
-                let _turn = self.0.processors.acquire().await;
-                worker.apply(slot, &messages).await.map_err(|cause| Stall::Reason(cause.to_string()))?
-            };
+            // They ended before.
+            let outcomes = worker.apply_patiently(slot, &messages).await;
+            let outcomes = outcomes.map_err(|cause| Stall::Reason(cause.to_string()))?;
             for outcome in outcomes {
                 let recorded = log.outcome(process, slot)?.map(|record| record.outcome.root());
                 if recorded != Some(outcome.bounded().root()) {
