@@ -16,6 +16,7 @@ compile_error!("ao-node runs on 64-bit little-endian machines only");
 
 pub mod arweave;
 pub mod cli;
+mod console;
 pub mod drive;
 pub mod http;
 pub mod key_file;

@@ -19,15 +19,16 @@ const DEFAULT_NODE: &str = "http://127.0.0.1:4000";
 /// Longest wait for an answer; nodes wait for results less long.
 const ANSWER_LIMIT: Duration = Duration::from_secs(90);
 
-/// A node to talk to.
-pub(super) struct Client {
+/// A node to talk to. Cloning is cheap.
+#[derive(Clone)]
+pub(crate) struct Client {
     base: String,
     http: reqwest::Client,
 }
 
 impl Client {
     /// The node that the user named, else a running testnet's, else the default.
-    pub(super) fn new(remote: &Remote) -> Result<Client> {
+    pub(crate) fn new(remote: &Remote) -> Result<Client> {
         let base = match &remote.node {
             Some(url) => url.trim_end_matches('/').to_string(),
             None => testnet_url().unwrap_or_else(|| DEFAULT_NODE.to_string()),
@@ -42,14 +43,26 @@ impl Client {
     }
 
     /// GET of a path; the answer's JSON.
-    pub(super) async fn get(&self, path: &str) -> Result<Value> {
+    pub(crate) async fn get(&self, path: &str) -> Result<Value> {
         let url = format!("{}{path}", self.base);
         let response = self.http.get(&url).send().await.map_err(|cause| self.unreachable(&cause))?;
         self.read(response).await
     }
 
+    /// POST of JSON; the answer's JSON.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value> {
+        let url = format!("{}{path}", self.base);
+        let response = self.http.post(&url).json(body).send().await.map_err(|cause| self.unreachable(&cause))?;
+        self.read(response).await
+    }
+
+    /// The node's URL.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
     /// Hands a signed item to the messenger; gives its id.
-    pub(super) async fn submit(&self, item: &VerifiedItem) -> Result<Id> {
+    pub(crate) async fn submit(&self, item: &VerifiedItem) -> Result<Id> {
         let url = format!("{}/mu", self.base);
         let request = self.http.post(&url).header("content-type", "application/octet-stream");
         let response = request.body(item.bytes().to_vec()).send().await.map_err(|cause| self.unreachable(&cause))?;
@@ -58,7 +71,7 @@ impl Client {
     }
 
     /// The result of a message, waited for.
-    pub(super) async fn result(&self, process: &str, message: &str) -> Result<Value> {
+    pub(crate) async fn result(&self, process: &str, message: &str) -> Result<Value> {
         self.get(&format!("/cu/result/{message}?process-id={process}")).await
     }
 
@@ -90,13 +103,13 @@ fn testnet_url() -> Option<String> {
 }
 
 /// An item that differs from every other: without an anchor the same line typed twice would be one item.
-pub(super) fn new_item() -> ItemBuilder {
+pub(crate) fn new_item() -> ItemBuilder {
     ItemBuilder::new().anchor(rand::rng().random())
 }
 
 impl Signing {
     /// The file of the wallet that signs.
-    pub(super) fn path(&self) -> Result<PathBuf> {
+    pub(crate) fn path(&self) -> Result<PathBuf> {
         if let Some(path) = &self.wallet {
             return Ok(path.clone());
         }
@@ -107,7 +120,7 @@ impl Signing {
     }
 
     /// The wallet itself; a missing default one is made.
-    pub(super) fn wallet(&self) -> Result<Wallet> {
+    pub(crate) fn wallet(&self) -> Result<Wallet> {
         let path = self.path()?;
         if self.wallet.is_none() {
             let (wallet, new) = key_file::load_or_create(&path)?;
@@ -121,7 +134,7 @@ impl Signing {
 }
 
 /// Reads `NAME=VALUE`.
-pub(super) fn tag(text: &str) -> Result<(String, String), String> {
+pub(crate) fn tag(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_string(), value.to_string())),
         _ => Err(format!("{text:?} is not of the form NAME=VALUE")),
@@ -129,6 +142,6 @@ pub(super) fn tag(text: &str) -> Result<(String, String), String> {
 }
 
 /// Reads a process or message id.
-pub(super) fn id(text: &str) -> Result<Id, String> {
+pub(crate) fn id(text: &str) -> Result<Id, String> {
     text.trim().parse().map_err(|cause: ao_protocol::id::IdError| cause.to_string())
 }

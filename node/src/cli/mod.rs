@@ -1,13 +1,13 @@
 //! What the user typed. Each command is a file with its arguments, what it does and what it prints.
 
-mod client;
+pub(crate) mod client;
 mod eval;
 mod log;
-mod output;
+pub(crate) mod output;
 mod peers;
 mod result;
 mod send;
-mod spawn;
+pub(crate) mod spawn;
 mod start;
 mod wallet;
 
@@ -15,15 +15,15 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::console::Console;
 use ao_protocol::id::Id;
 use clap::{Args, Parser, Subcommand};
 
 /// A peer-to-peer node for ao, the actor computer on Arweave.
 ///
 /// Start a network on this machine:      ao-node start
-/// In another terminal, spawn a process: ao-node spawn --name neo
-/// Type Lua into it:                     ao-node eval PROCESS 'x = 1'
-/// State is permanent:                   ao-node eval PROCESS 'x + 1'
+/// In another terminal, live in it:      ao-node console neo
+/// In scripts:                           ao-node spawn, eval, send, result, log
 #[derive(Debug, Parser)]
 #[command(version, verbatim_doc_comment, disable_help_subcommand = true)]
 struct Cli {
@@ -34,6 +34,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Start(start::Start),
+    Console(Console),
     Wallet(wallet::Wallet),
     Spawn(spawn::Spawn),
     Eval(eval::Eval),
@@ -45,18 +46,18 @@ enum Command {
 
 /// Where to find a node and what to print; shared by all commands that talk to one.
 #[derive(Clone, Debug, Args)]
-struct Remote {
+pub(crate) struct Remote {
     /// URL of a node. Without it: that of a running testnet, else http://127.0.0.1:4000
     #[arg(long, env = "AO_NODE", value_name = "URL")]
     node: Option<String>,
     /// Print JSON instead of text for people
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 /// Which wallet signs.
 #[derive(Clone, Debug, Args)]
-struct Signing {
+pub(crate) struct Signing {
     /// Wallet file (JWK: RSA-4096 or Ed25519). Without it: one in your config folder, made on first use
     #[arg(long, env = "AO_WALLET", value_name = "FILE")]
     wallet: Option<PathBuf>,
@@ -83,6 +84,7 @@ pub fn run() -> ExitCode {
     let done = runtime.block_on(async {
         match cli.command {
             Command::Start(start) => start.run().await,
+            Command::Console(console) => console.run().await,
             Command::Wallet(wallet) => wallet.run(),
             Command::Spawn(spawn) => spawn.run().await,
             Command::Eval(eval) => eval.run().await,

@@ -5,12 +5,12 @@ use std::io::IsTerminal;
 use serde_json::Value;
 
 /// Prints JSON.
-pub(super) fn json(value: &Value) {
+pub(crate) fn json(value: &Value) {
     println!("{value:#}");
 }
 
 /// The text of a result's output: aos puts it into `data`, other modules return a string.
-pub(super) fn output_text(result: &Value) -> String {
+pub(crate) fn output_text(result: &Value) -> String {
     let output = result.get("Output").unwrap_or(&Value::Null);
     match output.get("data").unwrap_or(output) {
         Value::String(text) => text.clone(),
@@ -24,7 +24,7 @@ pub(super) fn output_text(result: &Value) -> String {
 }
 
 /// The error of a result, if it has one.
-pub(super) fn error_text(result: &Value) -> Option<String> {
+pub(crate) fn error_text(result: &Value) -> Option<String> {
     match result.get("Error") {
         None | Some(Value::Null) => None,
         Some(Value::String(text)) => Some(text.clone()),
@@ -33,7 +33,7 @@ pub(super) fn error_text(result: &Value) -> Option<String> {
 }
 
 /// Prints a result for people; gives whether it was without error.
-pub(super) fn result(result: &Value) -> bool {
+pub(crate) fn result(result: &Value) -> bool {
     if let Some(error) = error_text(result) {
         eprintln!("{}", shown(&error, colours(&std::io::stderr())).trim_start_matches('\n'));
         return false;
@@ -52,13 +52,13 @@ pub(super) fn result(result: &Value) -> bool {
 }
 
 /// Whether colours are wanted there; `NO_COLOR` is the convention of no-color.org.
-fn colours(stream: &impl IsTerminal) -> bool {
+pub(crate) fn colours(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// A process's text as it is safe to show: of all control sequences only those for colours may reach a terminal, for
 /// others can do what the process wants there.
-fn shown(text: &str, colours: bool) -> String {
+pub(crate) fn shown(text: &str, colours: bool) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(letter) = rest.chars().next() {

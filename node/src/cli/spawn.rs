@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use ao_protocol::id::{Address, Id};
+use ao_protocol::wallet::Wallet;
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -42,14 +43,52 @@ pub(super) struct Spawn {
     remote: Remote,
 }
 
-fn parse_address(text: &str) -> Result<Address, String> {
+pub(crate) fn parse_address(text: &str) -> Result<Address, String> {
     text.trim().parse().map_err(|cause: ao_protocol::id::IdError| cause.to_string())
 }
 
 impl Spawn {
     pub(super) async fn run(self) -> Result<ExitCode> {
         let client = Client::new(&self.remote)?;
-        let wallet = self.signing.wallet()?;
+        let mut tags = self.tags;
+        if self.on_boot.is_some() {
+            tags.push(("On-Boot".into(), "Data".into()));
+        }
+        let plan = Plan {
+            name: self.name,
+            module: self.module,
+            scheduler: self.scheduler,
+            tags,
+            data: self.on_boot.map(String::into_bytes),
+        };
+        let (process, result) = plan.spawn(&client, &self.signing.wallet()?).await?;
+        if self.remote.json {
+            output::json(&json!({ "process": process, "result": result }));
+            return Ok(ExitCode::from(u8::from(output::error_text(&result).is_some())));
+        }
+        println!("{process}");
+        Ok(ExitCode::from(u8::from(!output::result(&result))))
+    }
+}
+
+/// A process to be made.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    /// Its name.
+    pub(crate) name: Option<String>,
+    /// The module that it runs; none: the node's Lua runtime.
+    pub(crate) module: Option<Id>,
+    /// Its scheduler; none: the first that is known.
+    pub(crate) scheduler: Option<Address>,
+    /// Further tags.
+    pub(crate) tags: Vec<(String, String)>,
+    /// Its data.
+    pub(crate) data: Option<Vec<u8>>,
+}
+
+impl Plan {
+    /// Makes it; its id and the result of its first slot.
+    pub(crate) async fn spawn(self, client: &Client, wallet: &Wallet) -> Result<(String, Value)> {
         let peers = client.get("/ao/peers").await?;
         let module = match self.module {
             Some(module) => module.to_string(),
@@ -66,12 +105,9 @@ impl Spawn {
             .tag("Type", "Process")
             .tag("Module", module)
             .tag("Scheduler", scheduler)
-            .data(self.on_boot.clone().unwrap_or_else(|| " ".into()));
+            .data(self.data.unwrap_or_else(|| b" ".to_vec()));
         if let Some(name) = &self.name {
             item = item.tag("Name", name);
-        }
-        if self.on_boot.is_some() {
-            item = item.tag("On-Boot", "Data");
         }
         // The runtime trusts messages from other processes only if their messenger is named here.
         if !self.tags.iter().any(|(name, _)| name == "Authority") {
@@ -83,14 +119,9 @@ impl Spawn {
         for (name, value) in &self.tags {
             item = item.tag(name, value);
         }
-        let process = client.submit(&item.sign(&wallet)?).await?.to_string();
+        let process = client.submit(&item.sign(wallet)?).await?.to_string();
         let result = client.result(&process, &process).await?;
-        if self.remote.json {
-            output::json(&json!({ "process": process, "result": result }));
-            return Ok(ExitCode::from(u8::from(output::error_text(&result).is_some())));
-        }
-        println!("{process}");
-        Ok(ExitCode::from(u8::from(!output::result(&result))))
+        Ok((process, result))
     }
 }
 

@@ -1,0 +1,80 @@
+//! What others cause in the process while the user is in it: results that are to be printed, as they come.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::Value;
+
+use crate::cli::client::Client;
+use crate::cli::output;
+
+/// Time between two looks.
+const INTERVAL: Duration = Duration::from_millis(500);
+/// Longest time between two looks while the node does not answer.
+const MAX_INTERVAL: Duration = Duration::from_secs(10);
+/// Results that are taken at once.
+const PAGE: usize = 50;
+
+/// Follows the results of a process.
+pub(super) struct Live {
+    client: Client,
+    process: String,
+    cursor: Option<String>,
+    interval: Duration,
+}
+
+impl Live {
+    /// Begins with what comes from now on.
+    pub(super) async fn new(client: Client, process: String) -> Result<Live> {
+        let newest = client.get(&format!("/cu/results/{process}?sort=DESC&limit=1")).await?;
+        let cursor = newest.pointer("/edges/0/cursor").and_then(Value::as_str).map(str::to_string);
+        Ok(Live { client, process, cursor, interval: INTERVAL })
+    }
+
+    /// Waits for the next texts to be shown. Dropping it while it waits loses nothing.
+    pub(super) async fn next(&mut self) -> Vec<String> {
+        loop {
+            tokio::time::sleep(self.interval).await;
+            let from = self.cursor.as_ref().map_or(String::new(), |cursor| format!("&from={cursor}"));
+            let path = format!("/cu/results/{}?sort=ASC&limit={PAGE}{from}", self.process);
+            let Ok(page) = self.client.get(&path).await else {
+                // The user learns it from the next line that is typed.
+                self.interval = (self.interval * 2).min(MAX_INTERVAL);
+                continue;
+            };
+            self.interval = INTERVAL;
+            let edges: Vec<&Value> = page.get("edges").and_then(Value::as_array).into_iter().flatten().collect();
+            if let Some(cursor) = edges.last().and_then(|edge| edge.get("cursor")?.as_str()) {
+                self.cursor = Some(cursor.to_string());
+            }
+            let shown: Vec<String> =
+                edges.iter().filter_map(|edge| edge.get("node")).filter_map(text_to_print).collect();
+            if !shown.is_empty() {
+                return shown;
+            }
+        }
+    }
+}
+
+/// The text of a result that asks to be printed: not those of lines that were typed, which their console shows.
+fn text_to_print(result: &Value) -> Option<String> {
+    let prints = result.pointer("/Output/print").and_then(Value::as_bool).unwrap_or(false);
+    let text = output::output_text(result);
+    (prints && !text.is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_what_asks_for_it_is_printed() {
+        let said = |output: Value| text_to_print(&json!({ "Output": output }));
+        assert_eq!(said(json!({ "data": "hi", "print": true })), Some("hi".into()));
+        assert_eq!(said(json!({ "data": "hi" })), None);
+        assert_eq!(said(json!({ "data": "", "print": true })), None);
+        assert_eq!(text_to_print(&json!({ "Error": "x" })), None);
+    }
+}
