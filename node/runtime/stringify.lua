@@ -12,6 +12,12 @@ function stringify.isSimpleArray(list)
   return true
 end
 
+-- The text of a value that has one of its own, such as a big integer.
+local function own_text(value)
+  local meta = getmetatable(value)
+  return type(meta) == "table" and meta.__tostring and tostring(value) or nil
+end
+
 local function scalar(value)
   if type(value) == "string" then return colors.green .. '"' .. value .. '"' .. colors.reset end
   return colors.blue .. tostring(value) .. colors.reset
@@ -31,6 +37,8 @@ function stringify.format(value, indent, ancestors)
   if type(value) ~= "table" then return tostring(value) end
   indent, ancestors = indent or 0, ancestors or {}
   if ancestors[value] then return colors.red .. "<circular reference>" .. colors.reset end
+  local text = own_text(value)
+  if text then return text end
   local parts = {}
   if stringify.isSimpleArray(value) then
     for place, element in ipairs(value) do parts[place] = scalar(element) end

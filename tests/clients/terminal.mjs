@@ -17,6 +17,7 @@ export function openTerminal (command, { cwd, env }) {
     cwd, env: { ...process.env, TERM: 'xterm', ...env }, stdio: ['pipe', 'pipe', 'inherit']
   })
   let screen = ''
+  // How much of the plain screen was waited for.
   let read = 0
   let status
   child.stdout.setEncoding('utf8').on('data', text => { screen += text })
@@ -28,11 +29,12 @@ export function openTerminal (command, { cwd, env }) {
   async function shown (pattern) {
     const wanted = `${pattern} on the screen`
     return until(wanted, () => {
-      const rest = plain(screen.slice(read))
+      const rest = plain(screen).slice(read)
       const found = pattern.exec(rest)
       if (found) {
-        read = screen.length
-        return rest.slice(0, found.index + found[0].length)
+        const end = found.index + found[0].length
+        read += end
+        return rest.slice(0, end)
       }
       if (status !== undefined) throw new Error(`the program ended with ${status} before ${wanted}:\n${plain(screen)}`)
       return false

@@ -109,7 +109,13 @@ impl Command {
                 Err(cause) => refused(&format!("{cause:#}")),
             },
             Command::Blueprint(name) => match blueprints::source(&name) {
-                Ok(lua) => session.evaluate(lua).await?,
+                Ok(lua) => {
+                    let good = session.evaluate(lua).await?;
+                    if good {
+                        println!("{name} is loaded.");
+                    }
+                    good
+                }
                 Err(cause) => refused(&cause),
             },
             Command::Editor(lua, Some(true)) => session.evaluate(&lua).await?,

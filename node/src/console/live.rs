@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
 use crate::cli::client::Client;
@@ -27,7 +29,7 @@ impl Live {
     /// Begins with what comes from now on.
     pub(super) async fn new(client: Client, process: String) -> Result<Live> {
         let newest = client.get(&format!("/cu/results/{process}?sort=DESC&limit=1")).await?;
-        let cursor = newest.pointer("/edges/0/cursor").and_then(Value::as_str).map(str::to_string);
+        let cursor = newest.pointer("/edges/0/cursor").and_then(Value::as_str).and_then(ascending);
         Ok(Live { client, process, cursor, interval: INTERVAL })
     }
 
@@ -56,6 +58,13 @@ impl Live {
     }
 }
 
+/// The same cursor for a list in ascending order: a list goes the way of the one that its cursor came from.
+fn ascending(cursor: &str) -> Option<String> {
+    let mut fields: Value = serde_json::from_slice(&BASE64_STANDARD.decode(cursor).ok()?).ok()?;
+    *fields.get_mut("sort")? = "ASC".into();
+    Some(BASE64_STANDARD.encode(fields.to_string()))
+}
+
 /// The text of a result that asks to be printed: not those of lines that were typed, which their console shows.
 fn text_to_print(result: &Value) -> Option<String> {
     let prints = result.pointer("/Output/print").and_then(Value::as_bool).unwrap_or(false);
@@ -76,5 +85,13 @@ mod tests {
         assert_eq!(said(json!({ "data": "hi" })), None);
         assert_eq!(said(json!({ "data": "", "print": true })), None);
         assert_eq!(text_to_print(&json!({ "Error": "x" })), None);
+    }
+
+    #[test]
+    fn a_cursor_is_turned_round() {
+        let cursor =
+            |sort: &str| BASE64_STANDARD.encode(format!(r#"{{"timestamp":1,"ordinate":"12","sort":"{sort}"}}"#));
+        assert_eq!(ascending(&cursor("DESC")), Some(cursor("ASC")));
+        assert_eq!(ascending("nonsense"), None);
     }
 }
