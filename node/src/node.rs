@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use ao_protocol::announcement::Role;
@@ -70,6 +71,8 @@ pub struct Workers {
     pub program: Option<PathBuf>,
     /// Bytes of memory that they may hold together; none: half of the machine's.
     pub memory: Option<u64>,
+    /// Processor time of a request, before patience; none: 60 s.
+    pub processor_time: Option<Duration>,
 }
 
 /// A running node.
@@ -179,7 +182,10 @@ fn play_roles(
     let submitter = Submitter::new(world.clone(), scheduler.clone());
     let computer = match world.plays(Role::Cu) {
         true => {
-            let launcher = workers.program.map_or_else(Launcher::this_executable, Launcher::new);
+            let mut launcher = workers.program.map_or_else(Launcher::this_executable, Launcher::new);
+            if let Some(processor_time) = workers.processor_time {
+                launcher = launcher.with_processor_time(processor_time);
+            }
             let memory = workers.memory.unwrap_or_else(half_of_memory);
             let computer = Computer::new(world.clone(), launcher, memory);
             tokio::spawn(computer.clone().run());

@@ -49,7 +49,7 @@ mod tests {
     fn the_id_changes_only_on_purpose() {
         assert_eq!(
             module_id().to_string(),
-            "v1WBf_Ea9OfqAe5Q0oK-4jyYL9JepcGpgZI-0nxlVys",
+            "IUfUIXWrXmQoaVYzc54uuJcqK8DF5QByd9a1SrgrBPM",
             "the runtime's sources changed: pin the new id"
         );
         assert!(Module::read(module()).is_ok());

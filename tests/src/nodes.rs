@@ -122,6 +122,11 @@ impl TestNode {
         self.folder.path().join("data")
     }
 
+    /// Its process; 0 when it does not run.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().map_or(0, Child::id)
+    }
+
     /// Ends it as a power failure of the process would: `kill -9`.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

@@ -13,6 +13,8 @@ mod client_queries;
 mod crashes;
 #[path = "nodes/cron.rs"]
 mod cron;
+#[path = "nodes/fairness.rs"]
+mod fairness;
 #[path = "nodes/gateway.rs"]
 mod gateway;
 #[path = "nodes/hostile.rs"]

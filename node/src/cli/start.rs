@@ -107,7 +107,7 @@ impl Start {
             follow_shards,
             dev_chain: self.dev_chain,
             mdns: self.mdns,
-            workers: Workers { program: None, memory: self.worker_memory.map(|mib| mib << 20) },
+            workers: Workers { memory: self.worker_memory.map(|mib| mib << 20), ..Workers::default() },
         };
         node::run(config).await?;
         Ok(ExitCode::SUCCESS)

@@ -5,6 +5,7 @@
 //! An evaluation that takes too much processor time is tried again with ten times of it, one such at a time. If that is
 //! not enough the process is *stalled at slot n*: never an outcome, as that may not depend on how fast a machine is.
 
+mod program;
 mod resume;
 mod room;
 
@@ -20,25 +21,17 @@ use ao_protocol::backoff::Backoff;
 use ao_protocol::compute::{self, Attestor, Job};
 use ao_protocol::id::Id;
 use ao_protocol::log::{Durability, Log, LogError};
-use ao_protocol::message::{Env, Message, Unit};
-use ao_protocol::module::Module;
+use ao_protocol::message::Message;
 use ao_protocol::outcome::Outcome;
-use ao_protocol::process::Process;
 use ao_protocol::wire::{self, Gossip};
 use tokio::sync::{Mutex as AsyncMutex, Notify, broadcast, oneshot};
 use tracing::{debug, warn};
 
 use super::dry_run::{DryRun, DryRunError, DryRuns, Question, View};
-use super::lookup::{self, Found};
 use super::{Change, World};
-use crate::vm::{Launcher, Limits, Program, VmError, Worker};
+use crate::vm::{Launcher, VmError, Worker};
 use room::{MAX_WORKERS, Room};
 
-/// Largest memory limit of a process that this node computes, in bytes.
-pub const MAX_PROCESS_MEMORY: u64 = 2 * 1024 * 1024 * 1024;
-/// Largest instruction limit of a process that this node computes: what a slow machine does well within the time that
-/// a worker is given, so that a message which uses it up ends in the same error everywhere.
-pub const MAX_PROCESS_INSTRUCTIONS: u64 = 2_000_000_000;
 /// How long a worker without work is kept.
 const IDLE: Duration = Duration::from_secs(60);
 /// Most slots that are sent to a worker at once.
@@ -361,35 +354,6 @@ impl Computer {
             publish(world, &attested);
         }
         Ok(())
-    }
-
-    /// What the process runs: its module, from here or from peers, and its limits.
-    async fn program(&self, id: &Id) -> Result<Program, Stall> {
-        let world = &self.0.world;
-        let first = world.log().entry(id, 0)?.ok_or_else(|| Stall::Reason("its first slot is missing".into()))?;
-        let spawn = &first.item;
-        let reason = |cause: String| Stall::Reason(cause);
-        let process = Process::read(spawn).map_err(|cause| reason(cause.to_string()))?;
-        let item = match lookup::item(world, &process.module).await? {
-            Found::Item(item) => item,
-            _ => return Err(Stall::Reason(format!("module {} is not known here or at peers", process.module))),
-        };
-        // An item never changes: what is wrong with it stays so.
-        let module = Module::read(&item).map_err(|cause| Stall::ForGood(cause.to_string()))?;
-        let limits = module.limits(spawn).map_err(|cause| Stall::ForGood(cause.to_string()))?;
-        if limits.memory_bytes > MAX_PROCESS_MEMORY || limits.instructions > MAX_PROCESS_INSTRUCTIONS {
-            let text = format!(
-                "its limits ({} bytes, {} instructions) exceed this node's ({MAX_PROCESS_MEMORY}, \
-                 {MAX_PROCESS_INSTRUCTIONS})",
-                limits.memory_bytes, limits.instructions
-            );
-            return Err(Stall::ForGood(text));
-        }
-        Ok(Program {
-            env: Env { process: Unit::of_process(&first), module: Unit::of(&item) },
-            source: module.source,
-            limits: Limits { memory_bytes: limits.memory_bytes, instructions: limits.instructions },
-        })
     }
 }
 

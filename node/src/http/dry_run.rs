@@ -88,10 +88,10 @@ pub(super) async fn post(
     let outcome = api.dry_run(&process, message, to.as_ref(), passed).await;
     match outcome {
         Ok(outcome) => Ok(Json(outcome).into_response()),
-        Err(NotHere::Elsewhere) => {
+        Err(NotHere::Elsewhere(reason)) => {
             let to = to.map_or_else(String::new, |to| format!("&to={to}"));
             let path = format!("/cu/dry-run?process-id={process}{to}");
-            api.pass_on(Role::Cu, &process, Call { path, body: Some(body.to_vec()) }).await
+            api.ask_elsewhere(&process, Call { path, body: Some(body.to_vec()) }, reason).await
         }
         Err(NotHere::Error(cause)) => Err(cause),
     }
@@ -99,8 +99,8 @@ pub(super) async fn post(
 
 /// Why this node has no answer itself.
 pub(super) enum NotHere {
-    /// Another node may.
-    Elsewhere,
+    /// Another node may; why this one does not, if it should.
+    Elsewhere(Option<String>),
     /// Nobody has.
     Error(ApiError),
 }
@@ -141,6 +141,19 @@ impl Api {
         asked.await.map(|outcome| outcome_json::result(&outcome))
     }
 
+    /// Passes a question on; when nobody else is there to answer it, why this node does not is the answer.
+    pub(super) async fn ask_elsewhere(
+        &self,
+        process: &Id,
+        call: Call,
+        reason: Option<String>,
+    ) -> Result<Response, ApiError> {
+        match (self.pass_on(Role::Cu, process, call).await, reason) {
+            (Err(ApiError::Upstream(_)), Some(reason)) => Err(ApiError::Unprocessable(reason)),
+            (answered, _) => answered,
+        }
+    }
+
     /// Asks the computer of this node something about a process.
     pub(super) async fn ask<T, F>(
         &self,
@@ -154,7 +167,7 @@ impl Api {
         let computer = match &self.computer {
             Some(computer) if self.world.follows(process) => computer.clone(),
             _ if passed.0 => return Err(ApiError::Upstream(format!("{process} is not computed here")).into()),
-            _ => return Err(NotHere::Elsewhere),
+            _ => return Err(NotHere::Elsewhere(None)),
         };
         let patience = Patience::new(passed);
         let tip = self.known(process, patience).await?;
@@ -162,7 +175,7 @@ impl Api {
             return Err(ApiError::NotYet(format!("process {process} is not computed up to slot {tip} yet")).into());
         };
         answer.map_err(|cause| match cause {
-            DryRunError::NotComputed(_) if !passed.0 => NotHere::Elsewhere,
+            DryRunError::NotComputed(text) if !passed.0 => NotHere::Elsewhere(Some(text)),
             DryRunError::NotComputed(text) | DryRunError::Refused(text) => ApiError::Unprocessable(text).into(),
             DryRunError::Crowded => ApiError::Crowded(cause.to_string()).into(),
             DryRunError::CutOff(_) => ApiError::Internal(cause.to_string()).into(),

@@ -1,6 +1,5 @@
 //! The variables of a process after its newest slot, as JSON.
 
-use ao_protocol::announcement::Role;
 use ao_protocol::wire::Call;
 use axum::extract::{OriginalUri, Path, Query, State};
 use axum::http::{Uri, header};
@@ -34,7 +33,7 @@ pub(super) async fn get(
     let asked = api.ask(&process, passed, |computer| async move { computer.view(&process, of.name).await }).await;
     let view = match asked {
         Ok(view) => view,
-        Err(NotHere::Elsewhere) => return api.pass_on(Role::Cu, &process, call(&uri)).await,
+        Err(NotHere::Elsewhere(reason)) => return api.ask_elsewhere(&process, call(&uri), reason).await,
         Err(NotHere::Error(cause)) => return Err(cause),
     };
     if to.is_some_and(|to| to < view.timestamp) {

@@ -23,8 +23,8 @@
 //!
 //! What an evaluation gives depends on the module, the messages before it, and nothing else: no clock, no addresses, no
 //! processor. Two gaps are known. Comparing or passing on very large values is cheaper than it takes; a limit of
-//! processor time then ends the worker ([`VmError::Overrun`]) and nothing is concluded. The concatenation of a not-a-number writes it
-//! with the processor's sign.
+//! processor time then ends the worker ([`VmError::Overrun`]) and nothing is concluded. The concatenation of a
+//! not-a-number writes it with the processor's sign.
 
 mod arena;
 mod buffer;

@@ -58,7 +58,8 @@ pub(super) enum Fork {
     Promoted(Promotion),
 }
 
-/// Forks a twin and lets it wait. Returns in it only when it is promoted; it has so many seconds of processor time then.
+/// Forks a twin and lets it wait. Returns in it only when it is promoted; it has so many seconds of processor time
+/// then.
 pub(super) fn fork(seconds: u64) -> io::Result<Fork> {
     let mut ends = [0; 2];
     check(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) }.into())?;

@@ -21,7 +21,8 @@ use super::{Message, Outcome, Program, VmError};
 
 /// Processor time that one request may take before the worker is ended.
 const PROCESSOR_TIME: Duration = Duration::from_secs(60);
-/// How many times as long a request may take by the clock, when many workers share the processors; then something hangs.
+/// How many times as long a request may take by the clock, when many workers share the processors; then something
+/// hangs.
 const CLOCK_FACTOR: u32 = 20;
 /// How long a worker may take to end after its socket did.
 const END_TIME: Duration = Duration::from_secs(5);

@@ -22,7 +22,7 @@ pub(crate) fn config(roles: &[Role], join: Option<String>, folder: &TempDir) -> 
         follow_shards: u16::MAX,
         dev_chain: false,
         mdns: false,
-        workers: Workers { program: Some(program()), memory: None },
+        workers: Workers { program: Some(program()), ..Workers::default() },
     }
 }
 

@@ -17,8 +17,8 @@ pub(super) const MAX_WORKERS: usize = 64;
 const TENURE: Duration = Duration::from_secs(5);
 /// Memory is counted in these.
 const MIB: u64 = 1 << 20;
-/// What a worker takes beside its heap, in MiB: its own copy of what the executable writes to, stacks, messages on their
-/// way.
+/// What a worker takes beside its heap, in MiB: its own copy of what the executable writes to, stacks, messages on
+/// their way.
 const OVERHEAD_MIB: u64 = 12;
 /// A worker and its twin may have the whole heap each.
 const HEAPS: u64 = 2;

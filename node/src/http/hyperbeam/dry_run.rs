@@ -31,7 +31,7 @@ pub(super) async fn run(
             let state = json!({ "raw": raw, "json": { "body": body }, "results": { "raw": raw } });
             reading::shown(reading::find(&state, keys)?)
         }
-        Err(NotHere::Elsewhere) => reading::pass_on(api, &process, &call).await,
+        Err(NotHere::Elsewhere(_)) => reading::pass_on(api, &process, &call).await,
         Err(NotHere::Error(cause)) => Err(cause),
     }
 }
