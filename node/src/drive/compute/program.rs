@@ -11,10 +11,10 @@ use super::{Computer, Stall};
 use crate::vm::{Limits, Program};
 
 /// Largest memory limit of a process that this node computes, in bytes.
-pub const MAX_PROCESS_MEMORY: u64 = 2 * 1024 * 1024 * 1024;
+pub(super) const MAX_PROCESS_MEMORY: u64 = 2 * 1024 * 1024 * 1024;
 /// Largest instruction limit of a process that this node computes: what a slow machine does well within the time that
 /// a worker is given, so that a message which uses it up ends in the same error everywhere.
-pub const MAX_PROCESS_INSTRUCTIONS: u64 = 2_000_000_000;
+pub(super) const MAX_PROCESS_INSTRUCTIONS: u64 = 2_000_000_000;
 
 impl Computer {
     /// What the process runs: its module, from here or from peers, and its limits.
