@@ -14,21 +14,7 @@ const OWNER: &str = "the-owner";
 /// Slots that a compute unit hands to a worker at once when it catches up.
 const BATCH: usize = 64;
 
-/// A token as programs on ao write it: balances by address, notices to both sides, an error when there is too little.
-const TOKEN: &str = r#"
-Balances = { [Owner] = 1000000000 }
-for holder = 1, HOLDERS do Balances[string.format("%043d", holder)] = holder end
-Handlers.add("transfer", Handlers.utils.hasMatchingTag("Action", "Transfer"), function(msg)
-  local recipient, quantity = msg.Tags.Recipient, math.tointeger(tonumber(msg.Tags.Quantity))
-  assert(recipient and quantity and quantity > 0, "Recipient and a positive Quantity are needed")
-  local balance = Balances[msg.From] or 0
-  assert(balance >= quantity, "Insufficient balance")
-  Balances[msg.From] = balance - quantity
-  Balances[recipient] = (Balances[recipient] or 0) + quantity
-  Send({ Target = msg.From, Action = "Debit-Notice", Recipient = recipient, Quantity = tostring(quantity) })
-  Send({ Target = recipient, Action = "Credit-Notice", Sender = msg.From, Quantity = tostring(quantity) })
-end)
-"#;
+const TOKEN: &str = include_str!("token.lua");
 
 struct Token {
     runtime: Runtime,
@@ -47,7 +33,7 @@ impl Token {
         let runtime = Runtime::new().expect("a runtime");
         let worker = runtime.block_on(Worker::start(&Launcher::new(program()), &program_text)).expect("a worker");
         let mut token = Token { runtime, worker, slot: 0 };
-        let code = TOKEN.replace("HOLDERS", &holders.to_string());
+        let code = format!("HOLDERS = {holders}\n{TOKEN}");
         token.apply(&[message(&code, &[("Action", "Eval")])], false);
         token
     }

@@ -9,6 +9,8 @@ mod bad_input;
 mod chain;
 #[path = "nodes/client_queries.rs"]
 mod client_queries;
+#[path = "nodes/console.rs"]
+mod console;
 #[path = "nodes/crashes.rs"]
 mod crashes;
 #[path = "nodes/cron.rs"]

@@ -5,6 +5,7 @@
 pub(super) fn is_incomplete(text: &str) -> bool {
     let lua = mlua::Lua::new();
     // As the process does: an expression first.
+    let text = format!("{text}\n");
     if lua.load(format!("return {text}")).into_function().is_ok() {
         return false;
     }

@@ -3,7 +3,7 @@
 //! Every byte of it is part of the runtime's module item, whose id follows from it: a change makes a new module.
 
 /// Names for `require`, and sources, in the order in which they are bundled.
-const MODULES: [(&str, &str); 24] = [
+const MODULES: [(&str, &str); 33] = [
     (".colors", include_str!("../../runtime/colors.lua")),
     ("json", include_str!("../../runtime/json.lua")),
     (".stringify", include_str!("../../runtime/stringify.lua")),
@@ -13,7 +13,6 @@ const MODULES: [(&str, &str); 24] = [
     (".handlers-utils", include_str!("../../runtime/handlers-utils.lua")),
     (".handlers", include_str!("../../runtime/handlers.lua")),
     ("ao", include_str!("../../runtime/ao.lua")),
-    (".ao", "return require('ao')\n"),
     (".assignment", include_str!("../../runtime/assignment.lua")),
     (".base64", include_str!("../../runtime/base64.lua")),
     (".bint", include_str!("../../runtime/bint.lua")),
@@ -23,11 +22,47 @@ const MODULES: [(&str, &str); 24] = [
     (".bint-division", include_str!("../../runtime/bint-division.lua")),
     (".bint-bits", include_str!("../../runtime/bint-bits.lua")),
     (".chance", include_str!("../../runtime/chance.lua")),
+    (".crypto.util", include_str!("../../runtime/crypto/util.lua")),
+    (".crypto.digest", include_str!("../../runtime/crypto/digest.lua")),
+    (".crypto.mac", include_str!("../../runtime/crypto/mac.lua")),
+    (".crypto.kdf", include_str!("../../runtime/crypto/kdf.lua")),
+    (".crypto.cipher.aes", include_str!("../../runtime/crypto/aes.lua")),
+    (".crypto.cipher.issac", include_str!("../../runtime/crypto/issac.lua")),
+    (".crypto.cipher.morus", include_str!("../../runtime/crypto/morus.lua")),
+    (".crypto.cipher.norx", include_str!("../../runtime/crypto/norx.lua")),
+    (".crypto.cipher", include_str!("../../runtime/crypto/cipher.lua")),
+    (".crypto", include_str!("../../runtime/crypto/init.lua")),
     (".pretty", include_str!("../../runtime/pretty.lua")),
     (".eval", include_str!("../../runtime/eval.lua")),
     (".boot", include_str!("../../runtime/boot.lua")),
     (".default", include_str!("../../runtime/default.lua")),
     (".process", include_str!("../../runtime/process.lua")),
+];
+
+/// Further names that programs require, and what they stand for.
+const ALIASES: [(&str, &str); 22] = [
+    (".ao", "require('ao')"),
+    (".crypto.init", "require('.crypto')"),
+    (".crypto.cipher.init", "require('.crypto.cipher')"),
+    (".crypto.digest.init", "require('.crypto.digest')"),
+    (".crypto.digest.blake2b", "require('.crypto.digest').blake2b"),
+    (".crypto.digest.md2", "require('.crypto.digest').md2"),
+    (".crypto.digest.md4", "require('.crypto.digest').md4"),
+    (".crypto.digest.md5", "require('.crypto.digest').md5"),
+    (".crypto.digest.sha1", "require('.crypto.digest')"),
+    (".crypto.digest.sha2_256", "require('.crypto.digest')"),
+    (".crypto.digest.sha2_512", "require('.crypto.digest').sha2_512"),
+    (".crypto.digest.sha3", "require('.crypto.digest')"),
+    (".crypto.kdf.init", "require('.crypto.kdf')"),
+    (".crypto.kdf.pbkdf2", "require('.crypto.kdf')"),
+    (".crypto.mac.init", "require('.crypto.mac')"),
+    (".crypto.mac.hmac", "{ hmac = require('.crypto.mac').createHmac }"),
+    (".crypto.util.init", "require('.crypto.util')"),
+    (".crypto.util.bit", "bit32"),
+    (".crypto.util.array", "require('.crypto.util').array"),
+    (".crypto.util.hex", "require('.crypto.util').hex"),
+    (".crypto.util.queue", "require('.crypto.util').queue"),
+    (".crypto.util.stream", "require('.crypto.util').stream"),
 ];
 
 /// The runtime as the data of a module item: each source as a function that `require` runs when it is first asked
@@ -36,6 +71,9 @@ pub fn source() -> String {
     let mut source = String::new();
     for (name, text) in MODULES {
         source.push_str(&format!("package.preload[\"{name}\"] = function(...)\n{text}end\n"));
+    }
+    for (name, expression) in ALIASES {
+        source.push_str(&format!("package.preload[\"{name}\"] = function() return {expression} end\n"));
     }
     source.push_str("require(\".process\")\n");
     source
