@@ -82,5 +82,6 @@ for (const holders of HOLDERS) {
     ours.push(worker(holders))
   }
   const [their, our] = [middle(theirs), middle(ours)]
-  console.log(`${holders} holders: ao-loader ${their.toFixed(1)} a second, worker ${our}, ${(our / their).toFixed(0)} times`)
+  const times = (our / their).toFixed(0)
+  console.log(`${holders} holders: ao-loader ${their.toFixed(1)} a second, worker ${our}, ${times} times`)
 }

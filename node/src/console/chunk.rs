@@ -4,12 +4,10 @@
 /// says what is wrong.
 pub(super) fn is_incomplete(text: &str) -> bool {
     let lua = mlua::Lua::new();
-    // As the process does: an expression first.
-    let text = format!("{text}\n");
-    if lua.load(format!("return {text}")).into_function().is_ok() {
-        return false;
-    }
-    matches!(lua.load(text).into_function(), Err(mlua::Error::SyntaxError { incomplete_input: true, .. }))
+    // As the process does: an expression first. A comment at the end needs a line of its own.
+    let readings = [format!("return {text}\n"), format!("{text}\n")].map(|text| lua.load(text).into_function());
+    !readings.iter().any(Result::is_ok)
+        && readings.iter().any(|read| matches!(read, Err(mlua::Error::SyntaxError { incomplete_input: true, .. })))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use super::session::Session;
 use super::{blueprints, chunk, load, trace};
+use crate::cli::output;
 
 /// Messages that `.inbox` shows.
 const SHOWN_MESSAGES: usize = 10;
@@ -128,7 +129,10 @@ impl Command {
             }
             Command::Inbox(count) => {
                 let shown = session.ask(&inbox(count)).await;
-                shown.map(|text| println!("{text}")).map_err(|cause| refused(&format!("{cause:#}"))).is_ok()
+                shown
+                    .map(|text| println!("{}", output::shown(&text, false)))
+                    .map_err(|cause| refused(&format!("{cause:#}")))
+                    .is_ok()
             }
             Command::Trace(message) => trace::show(session, message.as_deref()).await?,
         };
@@ -158,7 +162,7 @@ fn inbox(count: usize) -> String {
         r#"local lines = {{ #Inbox .. " messages" }}
 for place = math.max(1, #Inbox - {count} + 1), #Inbox do
   local msg = Inbox[place]
-  local data = tostring(msg.Data or ""):gsub("%s+", " ")
+  local data = tostring(msg.Data or ""):gsub("\27%[[%d;]*m", ""):gsub("[%s%c]+", " ")
   if #data > 60 then data = data:sub(1, 57) .. "..." end
   lines[#lines + 1] = ("%5d  %s  %s  %s"):format(place, tostring(msg.From), tostring(msg.Action or "-"), data)
 end

@@ -22,7 +22,7 @@ const MODULES: [(&str, &str); 33] = [
     (".bint-division", include_str!("../../runtime/bint-division.lua")),
     (".bint-bits", include_str!("../../runtime/bint-bits.lua")),
     (".chance", include_str!("../../runtime/chance.lua")),
-    (".crypto.util", include_str!("../../runtime/crypto/util.lua")),
+    (".crypto.util", include_str!("../../runtime/crypto/bytes.lua")),
     (".crypto.digest", include_str!("../../runtime/crypto/digest.lua")),
     (".crypto.mac", include_str!("../../runtime/crypto/mac.lua")),
     (".crypto.kdf", include_str!("../../runtime/crypto/kdf.lua")),
