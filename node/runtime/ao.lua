@@ -1,33 +1,30 @@
 -- The `ao` table: who this process is, whom it trusts, and its outbox.
 local json = require("json")
+local name_set = require(".name-set")
 local Handlers = require(".handlers")
-local Utils = require(".utils")
 
 ao = ao or {
   _version = "0.0.6", id = "", _module = "", authorities = {}, reference = 0,
   outbox = { Output = {}, Messages = {}, Spawns = {}, Assignments = {} },
-  assignables = {}, env = {},
+  env = {},
 }
 
-local function set_of(names)
-  local set = {}
-  for _, name in ipairs(names) do set[name] = true end
-  return set
-end
-
 -- Tags that do not become fields of the message: they are its own fields or the network's business.
-local kept_as_tags = set_of {
+ao.nonExtractableTags = {
   "Data-Protocol", "Variant", "From-Process", "From-Module", "Type", "From", "Owner", "Anchor", "Target", "Data",
   "Tags", "Read-Only",
 }
 -- Fields that belong to a message's way here and not to what it says.
-local not_forwarded = set_of {
+ao.nonForwardableTags = {
   "Data-Protocol", "Variant", "From-Process", "From-Module", "Type", "From", "Owner", "Anchor", "Target", "Tags",
   "TagArray", "Hash-Chain", "Timestamp", "Nonce", "Epoch", "Signature", "Forwarded-By", "Pushed-For", "Read-Only",
   "Cron", "Block-Height", "Reference", "Id", "Reply-To",
 }
+local kept_as_tags, not_forwarded = name_set(), name_set()
 -- Fields of a message to be sent that do not become tags.
-local not_tags = set_of { "Target", "Data", "Anchor", "Tags", "TagArray" }
+local not_tags = { Target = true, Data = true, Anchor = true, Tags = true, TagArray = true, From = true }
+-- Digits of an anchor.
+local ZEROS = ("0"):rep(32)
 
 function ao.clone(value, seen)
   if type(value) ~= "table" then return value end
@@ -48,44 +45,51 @@ function Tab(msg)
   return tags
 end
 
--- A message with names in title case and its tags as fields; of equal names the last counts there.
+-- Makes fields of a message's list of tags. A message as handlers get it has them already, and no list.
 function ao.normalize(msg)
-  local normal = {}
-  for key, value in pairs(msg) do normal[Utils.normalize(key)] = value end
-  normal.Tags = {}
-  for place, tag in ipairs(msg.Tags or {}) do
-    normal.Tags[place] = { name = Utils.normalize(tag.name), value = tag.value }
+  local kept = kept_as_tags(ao.nonExtractableTags)
+  for _, tag in ipairs(msg.Tags) do
+    if not kept[tag.name] then msg[tag.name] = tag.value end
   end
-  for _, tag in ipairs(normal.Tags) do
-    if not kept_as_tags[tag.name] then normal[tag.name] = tag.value end
-  end
-  normal.TagArray = normal.Tags
-  normal.Tags = Tab(normal)
-  return normal
+  return msg
 end
 
 function ao.sanitize(msg)
-  local rest = {}
+  local rest, left_out = {}, not_forwarded(ao.nonForwardableTags)
   for key, value in pairs(msg) do
-    if not not_forwarded[key] and type(value) ~= "function" then rest[key] = value end
+    if not left_out[key] and type(value) ~= "function" then rest[key] = ao.clone(value) end
   end
   return rest
 end
 
+-- Trusts an address, if it is not trusted yet.
+local function trust(address)
+  local authorities = ao.authorities
+  for place = 1, #authorities do
+    if authorities[place] == address then return end
+  end
+  authorities[#authorities + 1] = address
+end
+
 function ao.init(env)
-  ao.id = env.Process.Id
-  for _, tag in ipairs(env.Process.Tags) do
-    if tag.name == "Module" and ao._module == "" then ao._module = tag.value end
-    if tag.name == "Authority" then
-      for address in tag.value:gmatch("[^,%s]+") do
-        if not Utils.includes(address, ao.authorities) then table.insert(ao.authorities, address) end
+  local process = env.Process
+  local list, tags = process.Tags, {}
+  for place = 1, #list do
+    local tag = list[place]
+    local name, value = tag.name, tag.value
+    if name == "Authority" then
+      if value:find("[,%s]") then
+        for address in value:gmatch("[^,%s]+") do trust(address) end
+      elseif value ~= "" then
+        trust(value)
       end
     end
+    if tags[name] == nil then tags[name] = value end
   end
+  process.TagArray, process.Tags = list, tags
+  ao.id, ao.env = process.Id, env
+  if ao._module == "" then ao._module = tags.Module or "" end
   ao.clearOutbox()
-  ao.env = env
-  env.Process.TagArray = env.Process.Tags
-  env.Process.Tags = Tab(env.Process)
 end
 
 function ao.clearOutbox()
@@ -97,78 +101,105 @@ function ao.log(text)
   table.insert(ao.outbox.Output, text)
 end
 
--- Appends what a message to be sent says beyond its fixed tags: its other fields, then its Tags.
-local function add_own_tags(tags, msg)
-  for key, value in pairs(msg) do
-    if not not_tags[key] and type(value) ~= "function" then table.insert(tags, { name = key, value = value }) end
-  end
-  if type(msg.Tags) ~= "table" then return end
-  if msg.Tags[1] ~= nil then
-    for _, tag in ipairs(msg.Tags) do table.insert(tags, tag) end
-  else
-    for key, value in pairs(msg.Tags) do table.insert(tags, { name = key, value = value }) end
-  end
-end
-
--- The next entry of the outbox. Its reference is its number in the life of the process.
-local function new_entry(tags)
+-- The next number in the life of the process, by which answers refer to what is sent, and an anchor made of it.
+local function next_reference()
   ao.reference = ao.reference + 1
   local reference = tostring(ao.reference)
-  table.insert(tags, { name = "Reference", value = reference })
-  return { Anchor = ("0"):rep(32 - #reference) .. reference, Tags = tags }, reference
+  return reference, ZEROS:sub(#reference + 1) .. reference
 end
 
--- What the sender gets to hold: the entry and ways to wait for the answer. A copy: the outbox holds data only.
-local function with_answers(entry, pattern_for)
-  local handle = {}
-  for key, value in pairs(entry) do handle[key] = value end
-  function handle.onReply(...)
-    local from, resolver = ...
-    if select("#", ...) < 2 then from, resolver = nil, from end
-    Handlers.once(pattern_for(from), resolver)
+-- Appends what a message to be sent says beyond its fixed tags: its other fields, then its Tags. `is_json` says that
+-- its data has become JSON: then that is its type, whatever type it was given.
+local function add_own_tags(tags, msg, is_json)
+  local count = #tags
+  if is_json then
+    count = count + 1
+    tags[count] = { name = "Content-Type", value = "application/json" }
   end
-  function handle.receive(from)
-    return Handlers.receive(pattern_for(from))
+  for key, value in pairs(msg) do
+    if not not_tags[key] and type(value) ~= "function" and not (is_json and key == "Content-Type") then
+      count = count + 1
+      tags[count] = { name = key, value = value }
+    end
   end
-  return handle
+  local given = msg.Tags
+  if type(given) ~= "table" then return end
+  if given[1] ~= nil then
+    for _, tag in ipairs(given) do
+      if not (is_json and tag.name == "Content-Type") then
+        count = count + 1
+        tags[count] = tag
+      end
+    end
+  else
+    for key, value in pairs(given) do
+      if not (is_json and key == "Content-Type") then
+        count = count + 1
+        tags[count] = { name = key, value = value }
+      end
+    end
+  end
 end
 
+-- The data of a message to be sent, and whether it was a table and is JSON now.
+local function data_of(msg)
+  local data = msg.Data
+  if type(data) == "table" then return json.encode(data), true end
+  return data, false
+end
+
+-- What is returned is not the entry of the outbox, which holds data only: it can wait for answers too.
 function ao.send(msg)
   if type(msg) ~= "table" then error("msg should be a table", 2) end
-  local entry, reference = new_entry {
+  local data, is_json = data_of(msg)
+  local target, reference, anchor = msg.Target, next_reference()
+  local tags = {
     { name = "Data-Protocol", value = "ao" },
     { name = "Variant", value = "ao.TN.1" },
     { name = "Type", value = "Message" },
+    { name = "Reference", value = reference },
   }
-  entry.Target, entry.Data = msg.Target, msg.Data
-  if type(msg.Data) == "table" then
-    entry.Data = json.encode(msg.Data)
-    table.insert(entry.Tags, { name = "Content-Type", value = "application/json" })
-  end
-  add_own_tags(entry.Tags, msg)
-  table.insert(ao.outbox.Messages, entry)
-  return with_answers(entry, function(from)
-    return { From = from or msg.Target, ["X-Reference"] = reference }
-  end)
+  add_own_tags(tags, msg, is_json)
+  local messages = ao.outbox.Messages
+  messages[#messages + 1] = { Target = target, Data = data, Anchor = anchor, Tags = tags }
+  return {
+    Target = target, Data = data, Anchor = anchor, Tags = tags,
+    onReply = function(...)
+      local from, resolver = ...
+      if select("#", ...) < 2 then from, resolver = nil, from end
+      Handlers.once({ From = from or target, ["X-Reference"] = reference }, resolver)
+    end,
+    receive = function(from)
+      return Handlers.receive({ From = from or target, ["X-Reference"] = reference })
+    end,
+  }
 end
 
 function ao.spawn(module, msg)
   if type(module) ~= "string" then error("module must be the id of a module", 2) end
   if type(msg) ~= "table" then error("msg should be a table", 2) end
-  local entry, reference = new_entry {
+  local data, is_json = data_of(msg)
+  local reference, anchor = next_reference()
+  data = data or "NODATA"
+  local tags = {
     { name = "Data-Protocol", value = "ao" },
     { name = "Variant", value = "ao.TN.1" },
     { name = "Type", value = "Process" },
     { name = "From-Process", value = ao.id },
     { name = "From-Module", value = ao._module },
     { name = "Module", value = module },
+    { name = "Reference", value = reference },
   }
-  entry.Data = msg.Data or "NODATA"
-  add_own_tags(entry.Tags, msg)
-  table.insert(ao.outbox.Spawns, entry)
-  return with_answers(entry, function()
+  add_own_tags(tags, msg, is_json)
+  table.insert(ao.outbox.Spawns, { Data = data, Anchor = anchor, Tags = tags })
+  local function answer()
     return { Action = "Spawned", From = ao.id, Reference = reference }
-  end)
+  end
+  return {
+    Data = data, Anchor = anchor, Tags = tags,
+    onReply = function(resolver) Handlers.once(answer(), resolver) end,
+    receive = function() return Handlers.receive(answer()) end,
+  }
 end
 
 function ao.assign(assignment)
@@ -177,6 +208,9 @@ function ao.assign(assignment)
   if type(assignment.Message) ~= "string" then error("Message should be the id of a message", 2) end
   table.insert(ao.outbox.Assignments, assignment)
 end
+
+-- HyperBEAM's hints of where a process is computed: programs may give one, and as in aos 2.0.4 none is kept.
+function ao.registerHint() end
 
 -- Whether a message comes from, or was pushed by, an authority of this process.
 function ao.isTrusted(msg)

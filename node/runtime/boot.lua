@@ -9,7 +9,8 @@ return function(ao)
     if source == "Data" then
       run(msg)
     elseif source then
-      print("On-Boot = " .. source .. " is not supported: this runtime boots from the process's own data (On-Boot = Data).")
+      print("On-Boot = " .. source
+        .. " is not supported: this runtime boots from the process's own data (On-Boot = Data).")
     end
   end
 end

@@ -1,4 +1,5 @@
--- Random numbers from the Mersenne twister MT19937: a seed gives the same sequence everywhere.
+-- Random numbers from the Mersenne twister MT19937: a seed gives the same sequence everywhere. Programs' math.random
+-- is this generator.
 local chance = {}
 
 local LENGTH = 624
@@ -7,20 +8,22 @@ local WORD = 0xffffffff
 local HIGHEST_BIT = 0x80000000
 local LOWER_BITS = 0x7fffffff
 local TWIST = 0x9908b0df
--- What the generator is seeded with until somebody does.
-local DEFAULT_SEED = 5489
 
--- The generator's words, and the place of the last one that was given out.
-local words, place = {}, LENGTH
+-- The first word, until somebody seeds the generator that of its authors; all words, once one is asked for; and the
+-- place of the last one that was given out.
+local first, words, place = 5489, nil, LENGTH
 
 function chance.seed(seed)
-  local word = seed & WORD
-  words[1] = word
+  first, words = seed & WORD, nil
+end
+
+local function spread()
+  local word = first
+  words, place = { word }, LENGTH
   for index = 1, LENGTH - 1 do
     word = 1812433253 * (word ~ word >> 30) + index & WORD
     words[index + 1] = word
   end
-  place = LENGTH
 end
 
 -- Makes the next words out of all.
@@ -35,6 +38,7 @@ end
 
 -- A number from 0 on below 1, with 32 random bits.
 function chance.random()
+  if not words then spread() end
   if place == LENGTH then renew() end
   place = place + 1
   local word = words[place]
@@ -51,6 +55,17 @@ function chance.integer(min, max)
   return math.floor(chance.random() * (max - min + 1) + min)
 end
 
-chance.seed(DEFAULT_SEED)
+-- As in aos: bounds need not be integers.
+function math.random(...)
+  local count, min, max = select("#", ...), ...
+  if count == 1 then return chance.integer(1, min) end
+  if count == 2 then return chance.integer(min, max) end
+  return chance.random()
+end
+
+-- Of any number the lowest 32 bits before the point count.
+function math.randomseed(seed)
+  chance.seed(math.tointeger(seed // 1 % 4294967296) or 0)
+end
 
 return chance

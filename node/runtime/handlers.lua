@@ -8,10 +8,13 @@ local function index_of(name)
   end
 end
 
--- A handler as a function: it may be given as a table from patterns to functions, of which the first that fits runs.
+-- A handler as a function of the message: it may be given as a table from patterns to functions, of which the first
+-- that fits runs.
 function Handlers.generateResolver(spec)
+  if type(spec) == "function" then
+    return function(msg) return spec(msg) end
+  end
   return function(msg)
-    if type(spec) == "function" then return spec(msg) end
     for pattern, resolver in pairs(spec) do
       if matching.matchesSpec(msg, pattern) then return resolver(msg) end
     end
@@ -40,19 +43,20 @@ local function entry(...)
   return { name = name, pattern = pattern, handle = Handlers.generateResolver(handle), maxRuns = max_runs }
 end
 
--- Puts a handler at a place, or in place of the one of that name.
+-- Puts a handler at a place; if there is one of that name it becomes the given one where it is. The one in the list.
 local function put(handler, place)
-  local existing = index_of(handler.name)
-  if existing then
-    Handlers.list[existing] = handler
-  else
+  local listed = Handlers.list[index_of(handler.name)]
+  if not listed then
     table.insert(Handlers.list, place, handler)
+    return handler
   end
-  return #Handlers.list
+  listed.pattern, listed.handle, listed.maxRuns, listed.waiting = handler.pattern, handler.handle, handler.maxRuns, nil
+  return listed
 end
 
 function Handlers.add(...)
-  return put(entry(...), #Handlers.list + 1)
+  put(entry(...), #Handlers.list + 1)
+  return #Handlers.list
 end
 
 function Handlers.append(...)
@@ -63,14 +67,18 @@ function Handlers.prepend(...)
   put(entry(...), 1)
 end
 
--- A handler that runs once, in front of the others. The name may be left out.
-function Handlers.once(...)
+local function put_once(...)
   local name, pattern, handle = ...
   if select("#", ...) == 2 then
     name, pattern, handle = "_once_" .. Handlers.onceNonce, name, pattern
     Handlers.onceNonce = Handlers.onceNonce + 1
   end
-  Handlers.prepend(name, pattern, handle, 1)
+  return put(entry(name, pattern, handle, 1), 1)
+end
+
+-- A handler that runs once, in front of the others. The name may be left out.
+function Handlers.once(...)
+  put_once(...)
 end
 
 local function beside(name, offset)
@@ -98,64 +106,71 @@ end
 -- Waits for a message that fits: the evaluation pauses here and goes on inside that later message.
 function Handlers.receive(pattern)
   local waiting = coroutine.running()
-  Handlers.once(pattern, function(msg)
+  put_once(pattern, function(msg)
     local resumed, ok, cause = coroutine.resume(waiting, msg)
     if not resumed then error(ok, 0) end
     if ok == false then error(cause, 0) end
-  end)
-  Handlers.list[1].waiting = waiting
+  end).waiting = waiting
   return coroutine.yield(pattern)
 end
+
+local verdicts = { [true] = -1, [false] = 0, ["continue"] = 1, ["break"] = -1 }
 
 -- What a pattern's answer means: below 0 run and stop, 0 do not run, above 0 run and go on.
 local function verdict(result)
   if type(result) == "number" then return result end
-  if type(result) == "boolean" then return result and -1 or 0 end
-  if type(result) == "string" then return ({ ["continue"] = 1, ["break"] = -1 })[result] or 0 end
+  if type(result) == "boolean" or type(result) == "string" then return verdicts[result] or 0 end
   error("Pattern result is not valid, it MUST be string, number, or boolean")
 end
 
-local function is_listed(handler)
-  for _, listed in ipairs(Handlers.list) do
-    if listed == handler then return true end
+local function place_of(handler)
+  for place, listed in ipairs(Handlers.list) do
+    if listed == handler then return place end
   end
-  return false
 end
 
 local function drop(handler)
-  for place, listed in ipairs(Handlers.list) do
-    if listed == handler then return table.remove(Handlers.list, place) end
-  end
+  local place = place_of(handler)
+  if place then table.remove(Handlers.list, place) end
 end
 
+-- As in aos, one that starts at 0 never comes to its last run.
 local function count_run(handler)
   if math.type(handler.maxRuns) == nil then return end
   handler.maxRuns = handler.maxRuns - 1
-  if handler.maxRuns <= 0 then drop(handler) end
-end
-
--- Whether what a handler is to wake can't be woken any more: who waits for very long is ended.
-local function is_void(handler)
-  return handler.waiting ~= nil and coroutine.status(handler.waiting) == "dead"
+  if handler.maxRuns == 0 then drop(handler) end
 end
 
 -- Offers a message to the handlers in order; `_default` gets what nobody stopped at. Handlers may change the list:
 -- those that were added meanwhile wait for the next message, those that were removed do not run.
 function Handlers.evaluate(msg, env)
   if type(msg) ~= "table" then error("msg is not valid: a table is expected") end
-  local default
-  for _, handler in ipairs(table.move(Handlers.list, 1, #Handlers.list, 1, {})) do
+  local default, has_run
+  local handlers = table.move(Handlers.list, 1, #Handlers.list, 1, {})
+  for place = 1, #handlers do
+    local handler = handlers[place]
+    local pattern, waiting = handler.pattern, handler.waiting
     if handler.name == "_default" then
       default = handler
-    elseif is_void(handler) then
+    elseif waiting and coroutine.status(waiting) == "dead" then
+      -- What it is to wake can't be woken any more: who waits for very long is ended.
       drop(handler)
-    elseif is_listed(handler) then
-      local result = verdict(matching.matchesSpec(msg, handler.pattern))
-      if result ~= 0 then
-        -- Before it runs: what it waits for may come inside.
-        count_run(handler)
-        handler.handle(msg, env)
-        if result < 0 then return true end
+    else
+      local result
+      if type(pattern) == "string" then
+        result = msg.Action == pattern
+      else
+        result = matching.matchesSpec(msg, pattern)
+      end
+      if result ~= false then
+        result = verdict(result)
+        if result ~= 0 and (not has_run or place_of(handler)) then
+          has_run = true
+          -- Before it runs: what it waits for may come inside.
+          count_run(handler)
+          handler.handle(msg, env)
+          if result < 0 then return true end
+        end
       end
     end
   end

@@ -1,5 +1,5 @@
 -- JSON text to tables and back. Encoding sorts keys (`pairs` does), so equal tables give equal text.
--- An empty table is `[]`; null is nil when read.
+-- An empty table is `[]`; null is nil when read. Fields that are functions are left out.
 local json = { _version = "1.0" }
 
 local escapes = {
@@ -27,7 +27,7 @@ local function encode_object(object, ancestors)
   local parts = {}
   for key, value in pairs(object) do
     if type(key) ~= "string" then error("invalid table: mixed or invalid key types") end
-    parts[#parts + 1] = encode(key) .. ":" .. encode(value, ancestors)
+    if type(value) ~= "function" then parts[#parts + 1] = encode(key) .. ":" .. encode(value, ancestors) end
   end
   return "{" .. table.concat(parts, ",") .. "}"
 end
@@ -126,11 +126,11 @@ end
 
 local read
 
+-- As in aos, the last element may have a comma behind it.
 local function read_list(text, at)
   local list, length = {}, 0
   at = after_blanks(text, at + 1)
-  if text:sub(at, at) == "]" then return list, at + 1 end
-  while true do
+  while text:sub(at, at) ~= "]" do
     length = length + 1
     list[length], at = read(text, at)
     at = after_blanks(text, at)
@@ -139,13 +139,13 @@ local function read_list(text, at)
     if char ~= "," then fail(text, at, "expected ']' or ','") end
     at = after_blanks(text, at + 1)
   end
+  return list, at + 1
 end
 
 local function read_object(text, at)
   local object = {}
   at = after_blanks(text, at + 1)
-  if text:sub(at, at) == "}" then return object, at + 1 end
-  while true do
+  while text:sub(at, at) ~= "}" do
     if text:sub(at, at) ~= '"' then fail(text, at, "expected string for key") end
     local key
     key, at = read_string(text, at)
@@ -158,6 +158,7 @@ local function read_object(text, at)
     if char ~= "," then fail(text, at, "expected '}' or ','") end
     at = after_blanks(text, at + 1)
   end
+  return object, at + 1
 end
 
 local words = { ["true"] = true, ["false"] = false }

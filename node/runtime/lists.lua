@@ -2,61 +2,91 @@
 local matching = require(".matching")
 local lists = { _version = "0.0.5", matchesPattern = matching.matchesPattern, matchesSpec = matching.matchesSpec }
 
-local function check_list(value, name)
-  if type(value) ~= "table" then error("first argument of " .. name .. " should be a table that is an array", 3) end
+-- Whether a table has nothing but the keys 1 to its length.
+local function is_list(value)
+  if type(value) ~= "table" then return false end
+  local last = 0
+  for key in pairs(value) do
+    if type(key) ~= "number" or key < 1 or key % 1 ~= 0 then return false end
+    if key > last then last = key end
+  end
+  return last == #value
 end
 
--- A function that may be given its `arity` arguments one after the other.
+local function check_function(value)
+  if type(value) ~= "function" then error("first argument should be a function", 3) end
+end
+
+local function check_list(value, which)
+  if not is_list(value) then error(which .. " argument should be a table that is an array", 3) end
+end
+
+-- A function that may be given its `arity` arguments one after the other: as many as it is declared with, if nothing
+-- else is said.
 function lists.curry(fn, arity)
-  arity = arity or 2
   if type(fn) ~= "function" then error("function is required as first argument", 2) end
+  arity = arity or debug.getinfo(fn, "u").nparams
+  if arity < 2 then return fn end
   local function collect(given, count)
     return function(...)
-      local arguments, total = { table.unpack(given, 1, count) }, count + select("#", ...)
-      for place = 1, select("#", ...) do arguments[count + place] = (select(place, ...)) end
+      local more = select("#", ...)
+      if count == 0 and more >= arity then return fn(...) end
+      local arguments, total = table.move(given, 1, count, 1, {}), count + more
+      for place = 1, more do arguments[count + place] = (select(place, ...)) end
       if total >= arity then return fn(table.unpack(arguments, 1, total)) end
       return collect(arguments, total)
     end
   end
-  return arity < 2 and fn or collect({}, 0)
+  return collect({}, 0)
 end
 
 lists.concat = lists.curry(function(first, second)
-  local result = {}
-  for _, value in ipairs(first) do result[#result + 1] = value end
-  for _, value in ipairs(second) do result[#result + 1] = value end
-  return result
-end)
+  check_list(first, "first")
+  check_list(second, "second")
+  local result = table.move(first, 1, #first, 1, {})
+  return table.move(second, 1, #second, #result + 1, result)
+end, 2)
 
+-- Without an initial value it starts from the first element.
 lists.reduce = lists.curry(function(fn, initial, list)
-  check_list(list, "reduce")
+  check_function(fn)
+  check_list(list, "third")
   local result = initial
-  for place, value in ipairs(list) do result = fn(result, value, place) end
+  for place, value in pairs(list) do
+    if result == nil then
+      result = value
+    else
+      result = fn(result, value, place)
+    end
+  end
   return result
 end, 3)
 
 lists.map = lists.curry(function(fn, list)
-  check_list(list, "map")
+  check_function(fn)
+  check_list(list, "second")
   local result = {}
-  for place, value in ipairs(list) do result[place] = fn(value, place) end
+  for place, value in pairs(list) do result[place] = fn(value, place) end
   return result
-end)
+end, 2)
 
 lists.filter = lists.curry(function(fn, list)
-  check_list(list, "filter")
+  check_function(fn)
+  check_list(list, "second")
   local result = {}
-  for _, value in ipairs(list) do
+  for _, value in pairs(list) do
     if fn(value) then result[#result + 1] = value end
   end
   return result
-end)
+end, 2)
 
-lists.find = lists.curry(function(fn, list)
-  check_list(list, "find")
-  for _, value in ipairs(list) do
+-- The first value that fits, of any table.
+lists.find = lists.curry(function(fn, object)
+  check_function(fn)
+  for _, value in pairs(object) do
     if fn(value) then return value end
   end
-end)
+end, 2)
 
 lists.propEq = lists.curry(function(name, value, object)
   return object[name] == value
@@ -64,31 +94,31 @@ end, 3)
 
 lists.prop = lists.curry(function(name, object)
   return object[name]
-end)
+end, 2)
 
 lists.includes = lists.curry(function(value, list)
-  check_list(list, "includes")
-  for _, element in ipairs(list) do
+  check_list(list, "second")
+  for _, element in pairs(list) do
     if element == value then return true end
   end
   return false
-end)
+end, 2)
 
 function lists.reverse(list)
-  check_list(list, "reverse")
-  local result = {}
-  for place = #list, 1, -1 do result[#result + 1] = list[place] end
+  check_list(list, "first")
+  local result, length = {}, #list
+  for place, value in pairs(list) do result[length - place + 1] = value end
   return result
 end
 
 -- The last function is applied first.
-function lists.compose(...)
+lists.compose = lists.curry(function(...)
   local functions = { ... }
   return function(value)
     for place = #functions, 1, -1 do value = functions[place](value) end
     return value
   end
-end
+end, 2)
 
 function lists.keys(object)
   local result = {}
@@ -103,14 +133,15 @@ function lists.values(object)
 end
 
 function lists.capitalize(text)
-  return (text:lower():gsub("^%a", string.upper))
+  if type(text) ~= "string" then return text end
+  return text:sub(1, 1):upper() .. text:sub(2):lower()
 end
 
--- `x_foo-BAR` as `X-Foo-Bar`: how names of fields and tags are read.
+-- `x_foo-BAR` as `X-Foo-Bar`: how names of tags are read.
 function lists.normalize(name)
-  local parts = {}
-  for part in name:gsub("_", "-"):gmatch("[^-]+") do parts[#parts + 1] = lists.capitalize(part) end
-  return table.concat(parts, "-")
+  if type(name) ~= "string" then return name end
+  name = name:lower():gsub("_", "-"):gsub("^%l", string.upper):gsub("%-%l", string.upper)
+  return name
 end
 
 return lists

@@ -5,12 +5,12 @@ local matching = {}
 -- pattern, both in lower case as in aos (so %S is read as %s); any other text is equal ignoring case; of a list one
 -- must fit.
 function matching.matchesPattern(pattern, value, msg)
-  if not pattern or value == nil then return false end
+  if not pattern then return false end
   if pattern == "_" then return true end
   local kind = type(pattern)
   if kind == "function" then return pattern(value, msg) and true or false end
   if kind == "string" then
-    local text, wanted = tostring(value):lower(), pattern:lower()
+    local text, wanted = tostring(value or ""):lower(), pattern:lower()
     if wanted:find("[%^%$%(%)%%%.%[%]%*%+%?]") then return text:find(wanted) ~= nil end
     return text == wanted
   end
@@ -23,17 +23,19 @@ function matching.matchesPattern(pattern, value, msg)
   return pattern == value
 end
 
--- Whether a message fits: a function decides itself, of a table every field must fit the message's field of that
--- name, a text is the message's Action.
+-- Whether a message fits: a function decides itself; of a table every field must fit the message's field of that
+-- name, which must be there and not false; a text is the message's Action.
 function matching.matchesSpec(msg, spec)
-  if type(spec) == "function" then return spec(msg) end
-  if type(spec) == "table" then
+  local kind = type(spec)
+  if kind == "function" then return spec(msg) end
+  if kind == "table" then
     for key, pattern in pairs(spec) do
-      if not matching.matchesPattern(pattern, msg[key], msg) then return false end
+      local value = msg[key]
+      if not value or not matching.matchesPattern(pattern, value, msg) then return false end
     end
     return true
   end
-  return type(spec) == "string" and msg.Action == spec
+  return kind == "string" and msg.Action == spec
 end
 
 return matching

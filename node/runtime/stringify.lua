@@ -32,7 +32,8 @@ local function is_list(value)
   return true
 end
 
--- The text of a table; `indent` is the depth of its own line, `ancestors` the tables that contain it.
+-- The text of a table; `indent` is by how much it stands in, `ancestors` the tables that contain it. As in aos, fields
+-- stand in by one more than the elements of a list, whose closing brace does too.
 function stringify.format(value, indent, ancestors)
   if type(value) ~= "table" then return tostring(value) end
   indent, ancestors = indent or 0, ancestors or {}
@@ -45,13 +46,14 @@ function stringify.format(value, indent, ancestors)
     return "{ " .. table.concat(parts, ", ") .. " }"
   end
   ancestors[value] = true
-  local margin, list = (" "):rep(indent + 3), is_list(value)
+  local list = is_list(value)
+  local margin = (" "):rep(list and indent + 2 or indent + 3)
   for key, element in pairs(value) do
-    local text = type(element) == "table" and stringify.format(element, indent + 3, ancestors) or scalar(element)
+    local text = type(element) == "table" and stringify.format(element, indent + 2, ancestors) or scalar(element)
     parts[#parts + 1] = margin .. (list and "" or colors.red .. tostring(key) .. colors.reset .. " = ") .. text
   end
   ancestors[value] = nil
-  return "{\n" .. table.concat(parts, ",\n") .. "\n" .. (" "):rep(indent) .. "}"
+  return "{\n" .. table.concat(parts, ",\n") .. "\n" .. (" "):rep(list and indent + 1 or indent) .. "}"
 end
 
 return stringify

@@ -2,10 +2,13 @@
 
 use std::process::ExitCode;
 
+use ao_node::vm::{WORKER_ARGUMENT, ZYGOTE_ARGUMENT, run_worker, run_zygote};
+
 fn main() -> ExitCode {
     // A worker is the same program in another mode; it must branch off before there is any thread.
-    if std::env::args_os().nth(1).is_some_and(|argument| argument == ao_node::vm::WORKER_ARGUMENT) {
-        ao_node::vm::run_worker();
+    match std::env::args_os().nth(1) {
+        Some(mode) if mode == WORKER_ARGUMENT => run_worker(),
+        Some(mode) if mode == ZYGOTE_ARGUMENT => run_zygote(),
+        _ => ao_node::cli::run(),
     }
-    ao_node::cli::run()
 }

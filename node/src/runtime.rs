@@ -49,7 +49,7 @@ mod tests {
     fn the_id_changes_only_on_purpose() {
         assert_eq!(
             module_id().to_string(),
-            "napAqJY5ttESYjWM0_TiMWuk3HO3C6hgVO3vfaxcx0M",
+            "t-0I0Ou4miYGTz86CPEtd2EHKTpQwKT9qR50ckoLup0",
             "the runtime's sources changed: pin the new id"
         );
         assert!(Module::read(module()).is_ok());

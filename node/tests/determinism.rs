@@ -5,9 +5,14 @@
 // Clippy takes only the test functions themselves for tests, not what they call.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::sync::LazyLock;
+
 use ao_node::vm::{Env, IDLE_MS, Launcher, Limits, Message, Program, Snapshot, Worker, runtime};
 use ao_protocol::tag::Tag;
 use futures::StreamExt;
+
+/// One zygote for all.
+static LAUNCHER: LazyLock<Launcher> = LazyLock::new(|| Launcher::new(env!("CARGO_BIN_EXE_ao-node")));
 
 /// What is run: its head says how it is written.
 const PROGRAMS: &str = include_str!("determinism/programs.lua");
@@ -94,8 +99,10 @@ impl Script {
         Script { program: Program { source, env, limits }, messages }
     }
 
+    /// A copy of the zygote if it goes on from a snapshot and runs the runtime, else a new run of the executable.
     async fn worker(&self, from: Option<&Snapshot>) -> Worker {
-        let launcher = Launcher::new(env!("CARGO_BIN_EXE_ao-node"));
+        let launcher = LAUNCHER.clone();
+        let launcher = if from.is_some() { launcher } else { launcher.without_zygote() };
         let mut worker = Worker::start(&launcher, &self.program).await.unwrap();
         if let Some(snapshot) = from {
             worker.restore(snapshot).await.unwrap();

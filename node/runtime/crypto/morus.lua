@@ -32,6 +32,14 @@ local function update(state, message)
   end
 end
 
+-- As aos has it: the state is one list of twenty words.
+function morus.state_update(words, ...)
+  local state = {}
+  for row = 1, 5 do state[row] = table.move(words, row * 4 - 3, row * 4, 1, {}) end
+  update(state, { ... })
+  for row = 1, 5 do table.move(state[row], 1, 4, row * 4 - 3, words) end
+end
+
 local function new_state(key, nonce)
   if type(key) ~= "string" or #key ~= 16 and #key ~= 32 then error("key must be 16 or 32 bytes", 3) end
   if type(nonce) ~= "string" or #nonce ~= 16 then error("iv must be 16 bytes", 3) end

@@ -102,7 +102,7 @@ fn quoted(text: &str) -> String {
             '\\' => quoted.push_str("\\\\"),
             '\n' => quoted.push_str("\\n"),
             '\r' => quoted.push_str("\\r"),
-            '\0' => quoted.push_str("\\0"),
+            '\0' => quoted.push_str("\\000"),
             other => quoted.push(other),
         }
     }

@@ -27,7 +27,7 @@ use ao_protocol::wire::{self, Gossip};
 use tokio::sync::{Mutex as AsyncMutex, Notify, broadcast, oneshot};
 use tracing::{debug, warn};
 
-use super::dry_run::{DryRun, DryRunError, DryRuns, Question, View};
+use super::dry_run::{Answers, DryRun, DryRunError, DryRuns, Question, View};
 use super::{Change, World};
 use crate::vm::{Launcher, VmError, Worker};
 use room::{MAX_WORKERS, Room};
@@ -63,6 +63,8 @@ struct Task {
     /// Told of new slots and dry-runs.
     news: Notify,
     dry_runs: DryRuns,
+    /// Of dry-runs of the newest state. Used by one at a time.
+    answers: AsyncMutex<Answers>,
     /// What the last worker's heap had grown to when it had to give up its place.
     heap_bytes: AtomicU64,
 }
@@ -74,6 +76,14 @@ pub struct Stalled {
     pub reason: String,
     /// Whether it can't change: nothing will come of waiting.
     pub for_good: bool,
+}
+
+/// What came of looking for a question.
+enum Asked {
+    Nothing,
+    Answered,
+    /// The worker did not survive it.
+    Lost,
 }
 
 /// Why a process is not computed here for now. Never an outcome: nothing is attested.
@@ -99,6 +109,7 @@ impl Computer {
     ///
     /// Its workers hold at most so many bytes of memory together.
     pub fn new(world: World, launcher: Launcher, workers_memory: u64) -> Computer {
+        launcher.warm_up();
         Computer(Arc::new(Inner {
             world,
             launcher,
@@ -225,7 +236,16 @@ impl Computer {
                 }),
             };
             match stalled {
-                None => backoff.reset(),
+                None => {
+                    backoff.reset();
+                    self.stall(&process, None);
+                    match self.0.world.log().computed(&process) {
+                        Ok(computed) => {
+                            slow = slow.filter(|slow| computed.is_none_or(|computed| computed.slot < *slow))
+                        }
+                        Err(cause) => return self.0.world.fail(&cause),
+                    }
+                }
                 Some(stalled) => {
                     let reason = &stalled.reason;
                     warn!(%process, %reason, "a process is not computed here");
@@ -260,38 +280,53 @@ impl Computer {
             return Ok(());
         }
         let program = self.program(process).await?;
+        // Waited for before there is a place: nobody else's work waits meanwhile.
+        let mut patience = match slow {
+            Some(_) => Some(self.0.patience.lock().await),
+            None => None,
+        };
         let mut place = self.0.room.clone().take(task.heap_bytes.load(Ordering::Relaxed)).await;
         let failed = |cause: VmError| Stall::Reason(cause.to_string());
         let mut worker = Worker::start(&self.0.launcher, &program).await.map_err(failed)?;
         let mut pause = self.bring_up(process, &mut worker).await?;
         let mut batch = 1;
         loop {
-            if !self.dry_runs(process, task, &mut worker).await? {
-                // The worker is of no use any more. The next look at the process starts another one.
+            if !place.is_kept(worker.heap_bytes()) {
+                debug!(%process, heap = worker.heap_bytes(), "a worker gives up its place for others");
+                task.heap_bytes.store(worker.heap_bytes(), Ordering::Relaxed);
                 return Ok(());
             }
+            // One between slots: neither waits for all of the others.
+            let asked = match self.dry_run_of(process, task, &mut worker).await? {
+                Asked::Nothing => false,
+                Asked::Answered => true,
+                // The worker is of no use any more. The next look at the process starts another one.
+                Asked::Lost => return Ok(()),
+            };
             let jobs = compute::next(log, process, batch)?;
-            if jobs.is_empty() {
+            let Some(first) = jobs.first() else {
+                if asked {
+                    continue;
+                }
                 tokio::select! {
                     () = task.news.notified() => continue,
                     () = tokio::time::sleep(IDLE) => self.save(process, &mut worker).await?,
                     () = self.0.room.wanted() => {}
                 }
                 return Ok(());
-            }
-            if !place.is_kept(worker.heap_bytes()) {
-                debug!(%process, heap = worker.heap_bytes(), "a worker gives up its place for others");
-                task.heap_bytes.store(worker.heap_bytes(), Ordering::Relaxed);
-                return Ok(());
-            }
-            if let (Some(slot), Some(next)) = (pause.take(), jobs.first())
-                && !self.was_pause(process, slot, next.message.timestamp)?
+            };
+            if let Some(slot) = pause.take()
+                && !self.was_pause(process, slot, first.message.timestamp)?
             {
                 // The state was saved at a slot that is no rebuild point: it may not be gone on from.
                 log.forget_snapshot(process, slot)?;
                 return Ok(());
             }
-            let outcomes = self.evaluate(&jobs, &mut worker, slow).await?;
+            let patiently = slow.is_some_and(|slow| first.slot <= slow);
+            if !patiently {
+                drop(patience.take());
+            }
+            let outcomes = self.evaluate(&jobs, &mut worker, patiently).await?;
             // After an error the worker starts over from what went well: one slot at a time, then more again.
             let clean = outcomes.iter().all(|outcome| outcome.error.is_none());
             batch = if clean { (batch * 2).min(MAX_BATCH) } else { 1 };
@@ -301,35 +336,29 @@ impl Computer {
         }
     }
 
-    /// Answers the questions that wait for no further slot; false when the worker did not survive one.
-    async fn dry_runs(&self, process: &Id, task: &Task, worker: &mut Worker) -> Result<bool, Stall> {
+    /// Answers a question that waits for no further slot.
+    async fn dry_run_of(&self, process: &Id, task: &Task, worker: &mut Worker) -> Result<Asked, Stall> {
         let log = self.0.world.log();
-        let Some(computed) = log.computed(process)? else { return Ok(true) };
-        let mut ready = task.dry_runs.ready(computed.slot);
-        if ready.is_empty() {
-            return Ok(true);
-        }
-        let Some(last) = log.entry(process, computed.slot)? else { return Ok(true) };
+        let Some(computed) = log.computed(process)? else { return Ok(Asked::Nothing) };
+        let Some(question) = task.dry_runs.ready(computed.slot) else { return Ok(Asked::Nothing) };
+        let Some(last) = log.entry(process, computed.slot)? else { return Ok(Asked::Nothing) };
         let last = compute::message(log, &last)?;
-        while let Some(DryRun { question, .. }) = ready.pop_front() {
-            if let Err(cause) = question.ask(worker, computed.slot, &last).await {
-                ready.into_iter().for_each(|other| other.question.fail(cause.clone()));
-                return Ok(false);
+        let mut answers = task.answers.lock().await;
+        match question.ask(worker, &mut answers, computed.slot, &last).await {
+            Ok(()) => Ok(Asked::Answered),
+            Err(cause) => {
+                debug!(%process, %cause, "a question ended its worker");
+                Ok(Asked::Lost)
             }
         }
-        Ok(true)
     }
 
     /// Outcomes of the first jobs, at least one.
-    async fn evaluate(&self, jobs: &[Job], worker: &mut Worker, slow: Option<u64>) -> Result<Vec<Outcome>, Stall> {
+    async fn evaluate(&self, jobs: &[Job], worker: &mut Worker, patiently: bool) -> Result<Vec<Outcome>, Stall> {
         let (first, last) = (jobs.first().map_or(0, |job| job.slot), jobs.last().map_or(0, |job| job.slot));
         let messages: Vec<Message> = jobs.iter().map(|job| job.message.clone()).collect();
-        let patiently = slow.is_some_and(|slow| first <= slow);
         let evaluated = match patiently {
-            true => {
-                let _one_at_a_time = self.0.patience.lock().await;
-                worker.apply_patiently(first, &messages[..1]).await
-            }
+            true => worker.apply_patiently(first, &messages[..1]).await,
             false => worker.apply(first, &messages).await,
         };
         evaluated.map_err(|cause| match cause {

@@ -13,6 +13,9 @@ use crate::vm::{VmError, Worker};
 
 /// Most questions about one process that wait.
 pub const MAX_DRY_RUNS: usize = 256;
+/// Most answers about one process that are remembered, and their bytes.
+const MAX_ANSWERS: usize = 32;
+const MAX_ANSWERS_BYTES: usize = 4 * 1024 * 1024;
 
 /// Why there is no answer.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -72,32 +75,79 @@ impl Question {
         }
     }
 
-    /// Asks the worker, whose state is that after the slot of `last`. An error means that the worker is of no use any
-    /// more.
-    pub(super) async fn ask(self, worker: &mut Worker, slot: u64, last: &Message) -> Result<(), DryRunError> {
+    /// Asks the worker, whose state is that after the slot of `last`, unless the answer is known. An error means that
+    /// the worker is of no use any more.
+    pub(super) async fn ask(
+        self,
+        worker: &mut Worker,
+        known: &mut Answers,
+        slot: u64,
+        last: &Message,
+    ) -> Result<(), DryRunError> {
         let (timestamp, block_height) = (last.timestamp, last.block_height);
-        let cut_off = |cause: VmError| DryRunError::CutOff(cause.to_string());
+        let failed = |cause: VmError| match cause {
+            VmError::Refused(cause) => DryRunError::Refused(cause),
+            cause => DryRunError::CutOff(cause.to_string()),
+        };
         match self {
             Question::Evaluate(message, answer) => {
                 let message = Message { timestamp, block_height, ..*message };
-                let outcome = worker.evaluate_without_keeping(&message).await.map_err(cut_off);
-                let survived = outcome.as_ref().map(drop).map_err(Clone::clone);
-                let _ = answer.send(outcome.map(Outcome::bounded));
-                survived
+                let outcome = match known.find(slot, &message) {
+                    Some(outcome) => Ok(outcome),
+                    None => worker.evaluate_without_keeping(&message).await.map(Outcome::bounded).map_err(failed),
+                };
+                if let Ok(outcome) = &outcome {
+                    known.keep(slot, message, outcome);
+                }
+                finish(answer, outcome)
             }
             Question::View(name, answer) => {
-                let view = match worker.view(name.as_deref()).await {
-                    Ok(json) => Ok(View { slot, timestamp, block_height, json }),
-                    Err(VmError::Refused(cause)) => Err(DryRunError::Refused(cause)),
-                    Err(cause) => Err(cut_off(cause)),
-                };
-                let survived = match &view {
-                    Err(cause @ DryRunError::CutOff(_)) => Err(cause.clone()),
-                    _ => Ok(()),
-                };
-                let _ = answer.send(view);
-                survived
+                let view = worker.view(name.as_deref()).await.map_err(failed);
+                finish(answer, view.map(|json| View { slot, timestamp, block_height, json }))
             }
+        }
+    }
+}
+
+/// Sends an answer; an error if the worker did not survive the question.
+fn finish<T>(answer: Answer<T>, result: Result<T, DryRunError>) -> Result<(), DryRunError> {
+    let survived = match &result {
+        Err(cause @ DryRunError::CutOff(_)) => Err(cause.clone()),
+        _ => Ok(()),
+    };
+    // Who asked may be gone.
+    let _ = answer.send(result);
+    survived
+}
+
+/// What was asked of the newest state and answered: whoever asks the same then, or waits with the same question, gets
+/// the same.
+#[derive(Default)]
+pub(super) struct Answers {
+    slot: u64,
+    known: VecDeque<(Message, Outcome)>,
+    bytes: usize,
+}
+
+impl Answers {
+    fn find(&self, slot: u64, message: &Message) -> Option<Outcome> {
+        let mut known = self.known.iter().filter(|_| slot == self.slot);
+        known.find(|(asked, _)| asked == message).map(|(_, outcome)| outcome.clone())
+    }
+
+    fn keep(&mut self, slot: u64, message: Message, outcome: &Outcome) {
+        if slot != self.slot {
+            *self = Answers { slot, ..Answers::default() };
+        }
+        if self.find(slot, &message).is_some() {
+            return;
+        }
+        let bytes = |message: &Message, outcome: &Outcome| message.data.as_ref().map_or(0, Vec::len) + outcome.len();
+        self.bytes += bytes(&message, outcome);
+        self.known.push_back((message, outcome.clone()));
+        while self.known.len() > MAX_ANSWERS || self.bytes > MAX_ANSWERS_BYTES {
+            let Some((message, outcome)) = self.known.pop_front() else { break };
+            self.bytes -= bytes(&message, &outcome);
         }
     }
 }
@@ -130,15 +180,13 @@ impl DryRuns {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
-    /// Takes out those that may be asked when this slot is the last evaluated one, and that somebody still waits for.
-    pub(super) fn ready(&self, evaluated: u64) -> VecDeque<DryRun> {
+    /// Takes out the next one that may be asked when this slot is the last evaluated one, and that somebody still waits
+    /// for.
+    pub(super) fn ready(&self, evaluated: u64) -> Option<Question> {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = std::mem::take(&mut *waiting);
-        let (ready, later) = all.into_iter().partition(|dry_run| dry_run.after <= evaluated);
-        *waiting = later;
-        let mut ready: VecDeque<DryRun> = ready;
-        ready.retain(|dry_run| !dry_run.question.is_abandoned());
-        ready
+        waiting.retain(|waiting| !waiting.question.is_abandoned());
+        let place = waiting.iter().position(|waiting| waiting.after <= evaluated)?;
+        waiting.remove(place).map(|waiting| waiting.question)
     }
 
     /// Answers all that wait.
@@ -164,8 +212,12 @@ mod tests {
     fn each_waits_for_its_slot_and_the_number_is_bounded() {
         let waiting = DryRuns::default();
         let mut receivers: Vec<_> = [5, 2, 3].into_iter().map(|after| push(&waiting, after)).collect();
-        let ready: Vec<u64> = waiting.ready(3).iter().map(|dry_run| dry_run.after).collect();
-        assert_eq!(ready, [2, 3]);
+        assert!(waiting.ready(1).is_none());
+        for slot in [2, 3] {
+            waiting.ready(3).unwrap().fail(DryRunError::Refused(slot.to_string()));
+        }
+        assert!(waiting.ready(4).is_none());
+        assert_eq!(receivers[2].try_recv().unwrap(), Err(DryRunError::Refused("3".into())));
         assert!(!waiting.is_empty());
         receivers.extend((1..MAX_DRY_RUNS).map(|_| push(&waiting, 9)));
         assert_eq!(push(&waiting, 9).try_recv().unwrap(), Err(DryRunError::Crowded));
@@ -176,5 +228,22 @@ mod tests {
         waiting.fail(&DryRunError::NotComputed("no module".into()));
         assert_eq!(last.try_recv().unwrap(), Err(DryRunError::NotComputed("no module".into())));
         assert!(waiting.is_empty());
+    }
+
+    #[test]
+    fn answers_are_those_of_the_newest_state() {
+        let (mut known, outcome) = (Answers::default(), Outcome::failed("no"));
+        let message = |data: &str| Message { data: Some(data.into()), ..Message::default() };
+        known.keep(3, message("a"), &outcome);
+        assert_eq!(known.find(3, &message("a")), Some(outcome.clone()));
+        assert_eq!((known.find(4, &message("a")), known.find(3, &message("b"))), (None, None));
+        known.keep(4, message("b"), &outcome);
+        assert_eq!((known.find(4, &message("a")), known.known.len()), (None, 1));
+        for place in 0..2 * MAX_ANSWERS {
+            known.keep(4, message(&place.to_string()), &outcome);
+        }
+        assert_eq!(known.known.len(), MAX_ANSWERS);
+        known.keep(4, message(&"x".repeat(MAX_ANSWERS_BYTES)), &outcome);
+        assert_eq!((known.known.len(), known.bytes), (0, 0), "it is larger than all that is kept");
     }
 }

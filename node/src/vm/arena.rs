@@ -4,6 +4,7 @@
 //!
 //! Blocks are of fixed classes, each with a list of free ones; who frees a block says how large it is, so blocks have
 //! no headers. Memory that was taken is kept until the arena ends, but the pages of large free blocks are given back.
+//! Since nothing outside of an arena needs to know of what is in it, it can be made what it was before: [`Image`].
 
 use std::ffi::c_void;
 use std::io;
@@ -39,6 +40,12 @@ pub(super) struct Arena {
     /// Most bytes that are given out.
     limit: usize,
     /// The first free block of each class; its first bytes are the address of the next one.
+    free: [*mut c_void; CLASSES],
+}
+
+/// What an arena held.
+pub(super) struct Image {
+    bytes: Vec<u8>,
     free: [*mut c_void; CLASSES],
 }
 
@@ -143,12 +150,33 @@ impl Arena {
         moved
     }
 
-    /// Gives the addresses free. Nothing can be taken any more.
-    pub(super) fn end(&mut self) {
-        if !self.base.is_null() {
-            unsafe { libc::munmap(self.base.cast(), ARENA_BYTES) };
+    /// What it holds, to be put back later.
+    pub(super) fn image(&self) -> Image {
+        // What was taken was made usable before.
+        let bytes = unsafe { std::slice::from_raw_parts(self.base, self.taken) };
+        Image { bytes: bytes.to_vec(), free: self.free }
+    }
+
+    /// Empties it. Nobody uses a block of it any more.
+    pub(super) fn clear(&mut self) {
+        let nothing = Image { bytes: Vec::new(), free: [ptr::null_mut(); CLASSES] };
+        unsafe { self.put_back(&nothing) };
+    }
+
+    /// Makes it what it was when it gave this image; what was taken since goes back to the system.
+    ///
+    /// # Safety
+    /// The image is of this arena. Nobody uses a block that was taken since, or what a block held since.
+    pub(super) unsafe fn put_back(&mut self, image: &Image) {
+        unsafe {
+            ptr::copy_nonoverlapping(image.bytes.as_ptr(), self.base, image.bytes.len());
+            let kept = image.bytes.len().next_multiple_of(PAGE);
+            if kept < self.usable {
+                // What fails here only keeps memory.
+                libc::madvise(self.base.add(kept).cast(), self.usable - kept, libc::MADV_DONTNEED);
+            }
         }
-        (self.base, self.limit, self.free) = (ptr::null_mut(), 0, [ptr::null_mut(); CLASSES]);
+        (self.taken, self.free) = (image.bytes.len(), image.free);
     }
 
     /// Lets what is below `end` be touched. Where the system has no memory left the process ends: that is no property
@@ -173,7 +201,7 @@ impl Arena {
 
 impl Drop for Arena {
     fn drop(&mut self) {
-        self.end();
+        unsafe { libc::munmap(self.base.cast(), ARENA_BYTES) };
     }
 }
 
@@ -240,6 +268,27 @@ mod tests {
             seen
         };
         assert_eq!(offsets(), offsets());
+    }
+
+    #[test]
+    fn an_image_is_put_back() {
+        let mut arena = Arena::new(64 << 20).unwrap();
+        unsafe {
+            let kept = arena.take(100).cast::<u8>();
+            let free = arena.take(200);
+            arena.give_back(free, 200);
+            ptr::write_bytes(kept, 7, 100);
+            let image = arena.image();
+            let addresses = |arena: &mut Arena| [200, 200, 5_000_000, 300].map(|size| arena.take(size));
+            let first = addresses(&mut arena);
+            ptr::write_bytes(kept, 8, 100);
+            ptr::write_bytes(first[2].cast::<u8>(), 9, 5_000_000);
+            arena.give_back(first[3], 300);
+            arena.put_back(&image);
+            assert_eq!((std::slice::from_raw_parts(kept, 100), arena.taken()), (&[7; 100][..], image.bytes.len()));
+            assert_eq!(addresses(&mut arena), first);
+            assert_eq!(*first[2].cast::<u8>().add(1 << 20), 0, "its memory was given back");
+        }
     }
 
     #[test]

@@ -15,6 +15,8 @@ use super::order::Key;
 
 /// Deepest nesting of tables in a result; a table that contains itself ends here too.
 pub(super) const MAX_DEPTH: c_int = 64;
+/// Bytes of a field's name that errors show.
+const MAX_SHOWN_NAME: usize = 64;
 
 /// Why a value has no JSON form. Part of outcomes: the texts are the same everywhere.
 #[derive(Debug, Error)]
@@ -76,7 +78,7 @@ impl Encoder {
                     Key::Float(number) => return Err(EncodeError::Number { path: path.to_string(), number }),
                     Key::Text(text, length) => push_text(out, std::slice::from_raw_parts(text, length)),
                     Key::Boolean(boolean) => push_display(out, boolean),
-                    Key::Object => {
+                    Key::Object(_) => {
                         return Err(EncodeError::Kind { path: path.to_string(), kind: kind(l, index) });
                     }
                 },
@@ -144,7 +146,8 @@ impl Encoder {
                     continue;
                 }
                 let mut text = String::new();
-                let below = format!("{path}.{}", String::from_utf8_lossy(name));
+                let shown = &name[..name.len().min(MAX_SHOWN_NAME)];
+                let below = format!("{path}.{}", String::from_utf8_lossy(shown));
                 let done = self.value(l, ffi::lua_gettop(l), &mut text, &below, &[], depth);
                 ffi::lua_pop(l, 1);
                 if let Err(cause) = done {

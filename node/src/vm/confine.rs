@@ -5,8 +5,9 @@ use std::io;
 
 use super::arena::ARENA_BYTES;
 
-/// Address space beyond the interpreter's memory: the executable, messages and outcomes on their way, the stack.
-const OVERHEAD_BYTES: u64 = 1 << 30;
+/// Address space beyond the interpreter's memory: the executable, messages and outcomes on their way, the stack, and a
+/// state on its way out, which a copy may hold twice with what it needs to know of it.
+const OVERHEAD_BYTES: u64 = 9 << 30;
 /// Open files: the socket, standard error, and pipes to twins.
 const MAX_FILES: u64 = 32;
 /// Stack of a host process. The interpreter's own limit on nested C calls needs a good part of the usual 8 MiB.
@@ -15,15 +16,15 @@ const MIN_STACK_BYTES: u64 = 8 << 20;
 /// How nice workers are: the node's own threads go first, however many evaluate.
 const NICENESS: c_int = 5;
 
-/// Confines the keeper, and with it everything that it starts.
-pub(super) fn confine_keeper() -> io::Result<()> {
+/// Confines the calling process, and with it everything that it starts.
+pub(super) fn confine() -> io::Result<()> {
     // Files above standard error are none of a worker's business, whoever left them open.
     check(unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32) })?;
     check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }.into())?;
-    // Orphans become the keeper's children, so that it can wait for them.
-    check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }.into())?;
     // Refused by a system that is stricter: then they are as they are.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) };
+    // Where the system runs out of memory, workers end before the node. Their states can be computed again.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     limit(libc::RLIMIT_CORE, 0)?;
     limit(libc::RLIMIT_FSIZE, 0)?;
     limit(libc::RLIMIT_NOFILE, MAX_FILES)?;

@@ -56,8 +56,8 @@ pub(super) struct Saved {
 /// What the worker answers.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Reply {
-    /// The program is loaded, or the state; whether the worker's system calls are confined.
-    Ready { confined: bool },
+    /// The program is loaded, or the state; whether the worker's system calls are confined, and what the heap took.
+    Ready { confined: bool, heap_bytes: u64 },
     /// Outcomes of the first messages, at least one; the state that was saved before them, because the slot before
     /// them was a rebuild point; and what the heap took so far.
     Outcomes { outcomes: Vec<Outcome>, saved: Option<Saved>, heap_bytes: u64 },
@@ -125,10 +125,10 @@ mod tests {
     fn frames_follow_each_other_and_end_with_the_stream() {
         let mut stream = Vec::new();
         write(&mut stream, &Reply::Refused("no".into())).unwrap();
-        write(&mut stream, &Reply::Ready { confined: true }).unwrap();
+        write(&mut stream, &Reply::Ready { confined: true, heap_bytes: 7 }).unwrap();
         let mut stream = stream.as_slice();
         assert!(matches!(read(&mut stream), Ok(Some(Reply::Refused(text))) if text == "no"));
-        assert!(matches!(read(&mut stream), Ok(Some(Reply::Ready { confined: true }))));
+        assert!(matches!(read(&mut stream), Ok(Some(Reply::Ready { confined: true, heap_bytes: 7 }))));
         assert!(matches!(read::<Reply>(&mut stream), Ok(None)));
     }
 
@@ -137,6 +137,6 @@ mod tests {
         let mut stream: &[u8] = &[0xff, 0xff, 0xff, 0xff, 0];
         assert!(read::<Reply>(&mut stream).is_err());
         assert!(decode::<Reply>(&[2, 0xfc, 0xff, 0xff, 0xff, 0x7f]).is_err());
-        assert!(decode::<Reply>(&[0, 0, 0]).is_err());
+        assert!(decode::<Reply>(&[0, 0, 0, 0]).is_err());
     }
 }

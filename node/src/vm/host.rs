@@ -7,12 +7,13 @@
 //! No function here or beside it that calls the interpreter may hold a value with a destructor across a call that
 //! can raise an error: errors leave by `longjmp`, which runs no destructors.
 
-use std::ffi::{CStr, c_int, c_void};
+use std::cell::Cell;
+use std::ffi::{CStr, c_int, c_uint, c_void};
 use std::io;
 
 use mlua::ffi::{self, lua_State};
 
-use super::arena::Arena;
+use super::arena::{Arena, Image};
 use super::prototype::Dump;
 use super::random::Random;
 
@@ -21,6 +22,24 @@ use super::random::Random;
 pub(super) const HOOK_INTERVAL: c_int = 1000;
 /// Bytes allocated that cost as much as one instruction.
 const BYTES_PER_INSTRUCTION: u64 = 16;
+/// Bytes held that cost as much as one instruction when all of them are searched for garbage.
+const BYTES_SEARCHED_PER_INSTRUCTION: u64 = 16;
+
+thread_local! {
+    /// What the next interpreter of this thread seeds its hashes with.
+    static SEED: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Lets the next interpreter of this thread seed its hashes so.
+pub(super) fn seed_next(seed: u32) {
+    SEED.set(seed);
+}
+
+/// What Lua asks for a seed: it is compiled so (`luai_makeseed` in `.cargo/config.toml`).
+#[unsafe(no_mangle)]
+pub(super) extern "C" fn ao_seed() -> c_uint {
+    SEED.get()
+}
 
 /// Places in the interpreter's registry that are ours. Numbers, and not addresses as is usual in C: where an address is
 /// hashed differs from run to run, and with it when the registry grows.
@@ -59,6 +78,14 @@ pub(super) struct Host {
     pub(super) dumps: Vec<Dump>,
 }
 
+/// What a host and its heap were at some time between two evaluations.
+pub(super) struct Beginning {
+    heap: Image,
+    memory_used: usize,
+    random: Random,
+    dumps: Vec<Dump>,
+}
+
 impl Host {
     /// A host whose interpreter may hold this many bytes.
     pub(super) fn new(memory_limit: u64) -> io::Result<Host> {
@@ -89,6 +116,35 @@ impl Host {
         self.arena.taken() as u64
     }
 
+    /// Forgets the interpreter: the heap is empty then.
+    ///
+    /// # Safety
+    /// Nobody uses the interpreter any more.
+    pub(super) unsafe fn clear(&mut self) {
+        self.arena.clear();
+        (self.memory_used, self.stop, self.refused) = (0, None, None);
+        (self.random, self.ended, self.dumps) = (Random::seeded(0), Vec::new(), Vec::new());
+    }
+
+    /// What it is now, to be put back later.
+    pub(super) fn beginning(&self) -> Beginning {
+        let (random, dumps) = (self.random.clone(), self.dumps.clone());
+        Beginning { heap: self.arena.image(), memory_used: self.memory_used, random, dumps }
+    }
+
+    /// Makes it what it was, and with it the interpreter whose heap it is; its limits stay.
+    ///
+    /// # Safety
+    /// The beginning is this host's. Nothing points to what was made since.
+    pub(super) unsafe fn begin_again(&mut self, beginning: &Beginning) {
+        unsafe { self.arena.put_back(&beginning.heap) };
+        self.memory_used = beginning.memory_used;
+        self.random = beginning.random.clone();
+        self.dumps.clone_from(&beginning.dumps);
+        self.ended = Vec::new();
+        (self.stop, self.refused) = (None, None);
+    }
+
     /// The host of an interpreter.
     ///
     /// # Safety
@@ -100,11 +156,6 @@ impl Host {
             ffi::lua_getallocf(l, &mut context);
             &mut *context.cast::<Host>()
         }
-    }
-
-    /// Gives the heap's addresses free.
-    pub(super) fn end_heap(&mut self) {
-        self.arena.end();
     }
 
     /// Lets the host itself take what it needs, until [`Host::limit_memory`].
@@ -170,7 +221,12 @@ impl Host {
         if !fits {
             match refused {
                 Some(_) => self.stop = self.stop.or(Some(Stop::Memory)),
-                None => self.refused = Some(wish),
+                None => {
+                    // All that is held is searched for garbage now, however little is wished for.
+                    let searched = self.memory_used as u64 / BYTES_SEARCHED_PER_INSTRUCTION;
+                    self.instructions = self.instructions.saturating_add(searched);
+                    self.refused = Some(wish);
+                }
             }
             return false;
         }

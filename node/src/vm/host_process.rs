@@ -16,7 +16,7 @@ use super::confine::{self, check};
 use super::frame::{self, MAX_BATCH_BYTES, MAX_SNAPSHOT_BYTES, OwnedRequest, Reply, Request, Saved};
 use super::interpreter::Interpreter;
 use super::rebuild::SinceRebuild;
-use super::snapshot::{RestoreError, Waiting};
+use super::snapshot::{FIRST_SEED, Form, RestoreError, Waiting};
 use super::twin::{self, Fork, Promotion, Twin};
 use super::{Program, system_calls};
 
@@ -25,12 +25,19 @@ const MAX_BATCH_TIME: Duration = Duration::from_secs(1);
 /// How many times the usual processor time a request has that is to be patient.
 pub(super) const PATIENCE: u64 = 10;
 
+/// What a copy that answers a question may take of a request's processor time: slots wait for it.
+const COPY_PART: u64 = 4;
+/// What a copy that was to save begins with: that bytes of a state follow, or a reason.
+const SAVED: u8 = 1;
+const REFUSED: u8 = 0;
+
 struct Host {
     requests: UnixStream,
     confined: bool,
     /// Processor time for a request.
     seconds: u64,
-    program: Program,
+    /// The module.
+    source: String,
     interpreter: Interpreter,
     /// The slot that comes next; unknown before the first.
     next_slot: Option<u64>,
@@ -38,8 +45,8 @@ struct Host {
     twin: Option<Twin>,
 }
 
-/// Answers requests until the node closes the socket.
-pub(super) fn serve(mut requests: UnixStream) -> io::Result<()> {
+/// Answers requests until the node closes the socket. `ready` has run our runtime, if there is one.
+pub(super) fn serve(mut requests: UnixStream, ready: Option<Interpreter>) -> io::Result<()> {
     let (program, seconds) = match frame::read::<OwnedRequest>(&mut requests)? {
         None => return Ok(()),
         Some(Request::Start { source, env, memory_bytes, instructions, seconds }) => {
@@ -50,11 +57,20 @@ pub(super) fn serve(mut requests: UnixStream) -> io::Result<()> {
     confine::limit_memory()?;
     confine::renew_processor_time(seconds)?;
     let confined = system_calls::confine()?;
-    let interpreter = begin(&program)?;
-    frame::write(&mut requests, &Reply::Ready { confined })?;
+    let interpreter = interpreter(&program, ready)?;
+    let heap_bytes = interpreter.heap_bytes();
+    frame::write(&mut requests, &Reply::Ready { confined, heap_bytes })?;
     let since_rebuild = SinceRebuild::new(0);
-    let mut host =
-        Host { requests, confined, seconds, program, interpreter, next_slot: None, since_rebuild, twin: None };
+    let mut host = Host {
+        requests,
+        confined,
+        seconds,
+        source: program.source,
+        interpreter,
+        next_slot: None,
+        since_rebuild,
+        twin: None,
+    };
     while let Some(request) = frame::read::<OwnedRequest>(&mut host.requests)? {
         let patiently = matches!(request, Request::Apply { patiently: true, .. });
         confine::renew_processor_time(seconds.saturating_mul(if patiently { PATIENCE } else { 1 }))?;
@@ -71,12 +87,34 @@ pub(super) fn serve(mut requests: UnixStream) -> io::Result<()> {
     Ok(())
 }
 
-/// A new interpreter that has run the module, at the place where all of them are.
-fn begin(program: &Program) -> io::Result<Interpreter> {
-    let interpreter = Interpreter::new(&program.source, program.env.clone(), program.limits)?;
+/// An interpreter that has run the module: the one that is ready, if it can be had.
+fn interpreter(program: &Program, ready: Option<Interpreter>) -> io::Result<Interpreter> {
+    let Program { source, env, limits } = program;
+    if let Some(mut ready) = ready
+        && *source == super::runtime::source()
+        && ready.hand_over(env.clone(), *limits)
+    {
+        return Ok(ready);
+    }
+    // The heap of the other one is gone: the new one's is at the same place.
+    let interpreter = Interpreter::new(source, env.clone(), *limits)?;
     match interpreter.is_in_place() {
         true => Ok(interpreter),
         false => Err(io::Error::other("the addresses of the heap are taken: this system gives programs too few")),
+    }
+}
+
+/// What a copy that was to save wrote: kind and bytes.
+fn read_copy(reader: &mut impl Read) -> io::Result<(u8, Vec<u8>)> {
+    let mut header = [0; 9];
+    reader.read_exact(&mut header)?;
+    let [kind, length @ ..] = header;
+    // Exactly so much memory, where it may be gigabytes.
+    let length = u64::from_le_bytes(length);
+    let mut bytes = Vec::with_capacity(usize::try_from(length).map_err(io::Error::other)?);
+    match reader.take(length).read_to_end(&mut bytes)? as u64 == length {
+        true => Ok((kind, bytes)),
+        false => Err(io::ErrorKind::UnexpectedEof.into()),
     }
 }
 
@@ -162,7 +200,7 @@ impl Host {
         let waiting = if self.since_rebuild.is_overdue() { Waiting::Ended } else { Waiting::Refused };
         match self.saved(waiting)? {
             Ok(bytes) => {
-                self.replace(&bytes)?.map_err(io::Error::other)?;
+                self.replace(&bytes).map_err(io::Error::other)?;
                 Ok(Some(bytes))
             }
             Err(_) => {
@@ -172,13 +210,10 @@ impl Host {
         }
     }
 
-    /// A new interpreter with a state; the inner error says why the bytes are none.
-    fn replace(&mut self, bytes: &[u8]) -> io::Result<Result<(), RestoreError>> {
-        // The old one's heap must be gone first: the new one's is at the same place.
-        self.interpreter.end();
-        self.interpreter = begin(&self.program)?;
+    /// Makes the interpreter one that has a state and nothing else.
+    fn replace(&mut self, bytes: &[u8]) -> Result<(), RestoreError> {
         self.since_rebuild = SinceRebuild::new(bytes.len());
-        Ok(self.interpreter.restore(bytes))
+        self.interpreter.restore(&self.source, bytes)
     }
 
     /// The state, or why it has no form. A copy makes it: that takes memory, and what it does to the heap must not
@@ -189,18 +224,22 @@ impl Host {
         check(child.into())?;
         if child == 0 {
             let mut writer = writer;
+            let mut write = |kind: u8, parts: [&[u8]; 2]| {
+                writer.write_all(&[kind])?;
+                writer.write_all(&((parts[0].len() + parts[1].len()) as u64).to_le_bytes())?;
+                parts.into_iter().try_for_each(|part| writer.write_all(part))
+            };
             let done = match self.interpreter.save(waiting) {
-                Ok(bytes) => writer.write_all(&[1]).and_then(|()| writer.write_all(&bytes)),
-                Err(cause) => writer.write_all(&[0]).and_then(|()| writer.write_all(cause.to_string().as_bytes())),
+                Ok(Form { head, records }) => write(SAVED, [&head, &records]),
+                Err(cause) => write(REFUSED, [cause.to_string().as_bytes(), b""]),
             };
             unsafe { libc::_exit(i32::from(done.is_err())) };
         }
         drop(writer);
-        let mut bytes = Vec::new();
-        reader.read_to_end(&mut bytes)?;
-        match (twin::wait_for(child)?, bytes.first()) {
-            (0, Some(1)) => Ok(Ok(bytes.split_off(1))),
-            (0, Some(_)) => Ok(Err(String::from_utf8_lossy(&bytes[1..]).into_owned())),
+        let read = read_copy(&mut reader);
+        match (twin::wait_for(child)?, read) {
+            (0, Ok((SAVED, bytes))) => Ok(Ok(bytes)),
+            (0, Ok((_, cause))) => Ok(Err(String::from_utf8_lossy(&cause).into_owned())),
             (status, _) => Err(io::Error::other(format!("the copy that was to save ended with status {status}"))),
         }
     }
@@ -227,24 +266,18 @@ impl Host {
         if self.next_slot.is_some() || state.len() as u64 != bytes {
             return self.refuse("a state is taken on whole, and before the first message");
         }
-        match self.replace(&state)? {
+        match self.replace(&state) {
             Ok(()) => {
                 self.next_slot = Some(slot + 1);
-                self.reply(&Reply::Ready { confined: self.confined })
+                let heap_bytes = self.interpreter.heap_bytes();
+                self.reply(&Reply::Ready { confined: self.confined, heap_bytes })
             }
             Err(cause) => {
-                self.replace_by_nothing()?;
+                self.interpreter.begin_again(&self.source, FIRST_SEED);
+                self.since_rebuild = SinceRebuild::new(0);
                 self.refuse(&cause.to_string())
             }
         }
-    }
-
-    /// The interpreter as it was at the beginning.
-    fn replace_by_nothing(&mut self) -> io::Result<()> {
-        self.interpreter.end();
-        self.interpreter = begin(&self.program)?;
-        self.since_rebuild = SinceRebuild::new(0);
-        Ok(())
     }
 
     fn dry_run(&mut self, messages: &[Message]) -> io::Result<()> {
@@ -266,7 +299,8 @@ impl Host {
         let child = unsafe { libc::fork() };
         check(child.into())?;
         if child == 0 {
-            let done = confine::renew_processor_time(self.seconds).and_then(|()| {
+            let seconds = (self.seconds / COPY_PART).max(1);
+            let done = confine::renew_processor_time(seconds).and_then(|()| {
                 let answer = answer(&mut self.interpreter);
                 self.reply(&answer)
             });

@@ -1,9 +1,9 @@
 //! The first process of a worker: starts the host process and waits.
 //!
-//! It holds the pipe that the node keeps open as long as it wants the worker. When the pipe ends (the worker was
-//! dropped, or the node is gone, however it ended) it kills the host and all its copies at once, busy or not. It is
-//! the subreaper of all of them, so it collects those that end and ends itself after the last, with the status of
-//! the last one that failed. It never holds a Lua state, so it stays small.
+//! It holds the socket that the node keeps open as long as it wants the worker, and begins with writing its process id
+//! there. When the socket ends (the worker was dropped, or the node is gone, however it ended) it kills the host and all
+//! its copies at once, busy or not. It is the subreaper of all of them, so it collects those that end; after the last
+//! it writes the status of the last one that failed, and ends itself. It runs no Lua.
 
 use std::fs::File;
 use std::io;
@@ -14,26 +14,42 @@ use libc::{c_int, pid_t};
 
 use super::confine::{self, check};
 use super::host_process;
+use super::interpreter::Interpreter;
 
 /// The first argument that makes the executable a worker.
 pub const WORKER_ARGUMENT: &str = "worker-process";
-/// The pipe that the node holds open.
-const LIFE: RawFd = 0;
+/// The socket that the node holds open.
+pub(super) const LIFE: RawFd = 0;
 /// The socket with the node's requests.
-const REQUESTS: RawFd = 1;
+pub(super) const REQUESTS: RawFd = 1;
 /// The exit code of a worker that could not even start.
 const FAILED_TO_START: c_int = 100;
 /// Added to a signal's number to make an exit code of it, as shells do.
 const SIGNAL_BASE: c_int = 128;
 
 /// Worker mode: to be called from `main` before anything else, when the first argument is [`WORKER_ARGUMENT`]. Needs
-/// a pipe as standard input and a stream socket as standard output. Does not return.
+/// stream sockets as standard input and output. Does not return.
 pub fn run_worker() -> ! {
-    let code = match start() {
+    if let Err(cause) = confine::confine() {
+        std::process::exit(failed(&cause));
+    }
+    run(None)
+}
+
+/// Is the keeper of a worker from now on, with what [`run_worker`] needs in place. `ready` has run our runtime.
+pub(super) fn run(ready: Option<Interpreter>) -> ! {
+    let code = match start(ready) {
         Ok((host, signals)) => keep(host, signals).unwrap_or_else(|cause| failed(&cause)),
         Err(cause) => failed(&cause),
     };
+    tell(code);
     std::process::exit(code)
+}
+
+/// Tells the node a number. If it is gone it can't be told.
+fn tell(number: i32) {
+    let bytes = number.to_le_bytes();
+    unsafe { libc::send(LIFE, bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL) };
 }
 
 fn failed(cause: &io::Error) -> c_int {
@@ -43,8 +59,10 @@ fn failed(cause: &io::Error) -> c_int {
 
 /// Starts the host process; returns in the keeper only, with the host's id and a file that is readable when a child
 /// ended.
-fn start() -> io::Result<(pid_t, OwnedFd)> {
-    confine::confine_keeper()?;
+fn start(ready: Option<Interpreter>) -> io::Result<(pid_t, OwnedFd)> {
+    // Orphans become the keeper's children, so that it can wait for them.
+    check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }.into())?;
+    tell(unsafe { libc::getpid() });
     let mut ended: libc::sigset_t = unsafe { std::mem::zeroed() };
     let signals = unsafe {
         libc::sigemptyset(&mut ended);
@@ -63,7 +81,7 @@ fn start() -> io::Result<(pid_t, OwnedFd)> {
             libc::close(LIFE);
         }
         let requests = unsafe { UnixStream::from_raw_fd(REQUESTS) };
-        let code = match host_process::serve(requests) {
+        let code = match host_process::serve(requests, ready) {
             Ok(()) => 0,
             Err(cause) => failed(&cause),
         };
@@ -74,12 +92,13 @@ fn start() -> io::Result<(pid_t, OwnedFd)> {
         libc::setpgid(host, host);
         libc::close(REQUESTS);
     }
+    drop(ready);
     Ok((host, signals))
 }
 
 /// Whether an exit code says that the processor time was used up.
-pub(super) fn overran(code: Option<c_int>) -> bool {
-    code == Some(SIGNAL_BASE + libc::SIGXCPU)
+pub(super) fn overran(code: u32) -> bool {
+    code == (SIGNAL_BASE + libc::SIGXCPU) as u32
 }
 
 /// Waits until all are gone; kills them when the node lets go.
@@ -120,12 +139,11 @@ fn keep(host: pid_t, signals: OwnedFd) -> io::Result<c_int> {
     }
 }
 
-/// What the keeper's exit code says about the processes it kept.
-pub(super) fn describe_exit(code: Option<i32>) -> String {
+/// What the keeper's number at the end says about the processes it kept.
+pub(super) fn describe_exit(code: u32) -> String {
     match code {
-        Some(0) => "without an error".to_string(),
-        Some(code @ 129..=192) => format!("by signal {}", code - SIGNAL_BASE),
-        Some(code) => format!("with exit code {code}"),
-        None => "its keeper was killed".to_string(),
+        0 => "without an error".to_string(),
+        code @ 129..=192 => format!("by signal {}", code - SIGNAL_BASE as u32),
+        code => format!("with exit code {code}"),
     }
 }

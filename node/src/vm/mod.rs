@@ -1,30 +1,30 @@
 //! The Lua VM: processes of ao, each in an operating system process of its own.
 //!
 //! ```text
-//!  node ── Worker ──┬─ life (a pipe) ──▶ keeper       waits for the others; kills them when the pipe ends
+//!  node ── Launcher ── files ──▶ zygote                has run our runtime; its copies become keepers
+//!  node ── Worker ──┬─ life (a socket) ─▶ keeper       waits for the others; kills them when the socket ends
 //!                   │                      └─ host    one Lua interpreter, evaluates messages
 //!                   └─ requests (a socket) ───┘ ├─ twin   paused copy from before the batch, takes over on an error
 //!                                               └─ dry    copy that evaluates once and is forgotten
 //! ```
 //!
-//! A [`Worker`] runs the node's own executable in worker mode ([`run_worker`]), so a process that crashes, hangs or
-//! exhausts its memory takes nothing else with it. Inside, everything is single-threaded, which is what makes
+//! A [`Worker`] is the node's own executable in worker mode ([`run_worker`]), or a copy of one that is ready
+//! ([`run_zygote`]), so a process that crashes, hangs or exhausts its memory takes nothing else with it. Inside, everything is single-threaded, which is what makes
 //! `fork` sound: the state to go back to is a paused copy of the whole process, whatever it holds.
 //!
 //! - [`interpreter`]: one Lua state; [`host`]: its limits; [`arena`]: its heap; [`sandbox`]: its library, with
-//!   [`order`] (`pairs`, `next`), [`sort`], [`search`] over [`pattern`] (`find`, `gsub`), [`text`] (`tostring`),
+//!   [`order`] (`pairs`, `next`), [`sort`], [`search`] over [`pattern`] (`find`, `gsub`), [`text`] (`tostring`), [`debug`],
 //!   [`math`], [`random`], [`list`], [`crypto`], [`protected`] (`pcall`, coroutines).
 //! - [`values`], [`canonical`]: messages into Lua, results out of it; [`view`]: the variables, to be looked at.
 //! - [`snapshot`]: the state as bytes and back, with [`chunks`], [`prototype`] and [`permanent`] for functions;
 //!   [`rebuild`]: when the state is replaced by its own snapshot.
-//! - [`host_process`], [`twin`], [`keeper`], [`confine`], [`system_calls`], [`frame`]: the worker from inside;
-//!   [`worker`]: from the node.
+//! - [`host_process`], [`twin`], [`keeper`], [`zygote`], [`confine`], [`system_calls`], [`frame`]: the worker from
+//!   inside; [`worker`], [`launcher`]: from the node.
 //! - [`runtime`]: our aos-compatible process runtime, a module like any other.
 //!
 //! What an evaluation gives depends on the module, the messages before it, and nothing else: no clock, no addresses, no
-//! processor. Two gaps are known. Comparing or passing on very large values is cheaper than it takes; a limit of
-//! processor time then ends the worker ([`VmError::Overrun`]) and nothing is concluded. The concatenation of a
-//! not-a-number writes it with the processor's sign.
+//! processor. One gap is known: what happens within one instruction may take longer than it is charged for; a limit of
+//! processor time then ends the worker ([`VmError::Overrun`]) and nothing is concluded.
 
 mod arena;
 mod buffer;
@@ -32,11 +32,13 @@ mod canonical;
 mod chunks;
 mod confine;
 mod crypto;
+mod debug;
 mod frame;
 mod host;
 mod host_process;
 mod interpreter;
 mod keeper;
+mod launcher;
 mod list;
 mod math;
 mod order;
@@ -58,6 +60,7 @@ mod twin;
 mod values;
 mod view;
 mod worker;
+mod zygote;
 
 use thiserror::Error;
 
@@ -66,10 +69,12 @@ pub use ao_protocol::module::Limits;
 pub use ao_protocol::outcome::{OutboxEntry, Outcome};
 pub use frame::MAX_SNAPSHOT_BYTES;
 pub use keeper::{WORKER_ARGUMENT, run_worker};
+pub use launcher::Launcher;
 pub use rebuild::IDLE_MS;
 pub use self_test::self_test;
 pub use view::MAX_VIEW_BYTES;
-pub use worker::{Launcher, Snapshot, Worker};
+pub use worker::{Snapshot, Worker};
+pub use zygote::{ZYGOTE_ARGUMENT, run_zygote};
 
 /// Everything a process is made from: fixed for its life.
 #[derive(Clone, Debug, PartialEq, Eq)]

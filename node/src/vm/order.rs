@@ -1,8 +1,9 @@
-//! `pairs` and `next` in the order of keys: numbers, then strings by their bytes, then booleans, false first.
+//! `pairs` and `next` in the order of keys: numbers, then strings by their bytes, then booleans, false first, then
+//! tables, functions and coroutines by their place on the heap.
 //!
-//! A Lua table keeps its keys in an order that depends on its history and on addresses; a process that sends what it
-//! finds there would send something else on every machine. Tables, functions, userdata and coroutines as keys have
-//! no order but their address: one of them comes last, more than one can't be iterated.
+//! A Lua table keeps its keys in an order that depends on its history. That of keys is one that people can foresee, but
+//! for objects: theirs is the same on every machine, as the heap's addresses follow from the process's history
+//! ([`super::arena`]) and every function of the library is a closure on the heap ([`super::permanent`]).
 //!
 //! `pairs` iterates over the keys that the table has when it is called: fields may be changed and removed on the
 //! way, added ones are not visited. `next(t, k)` gives the smallest key above `k`, which need not exist; while a
@@ -13,7 +14,7 @@ use std::ffi::c_int;
 
 use mlua::ffi::{self, lua_State};
 
-use super::host::{self, charge, charge_items, raise};
+use super::host::{self, charge, charge_items};
 
 /// Instructions charged for each key that is sorted: about what sorting one takes.
 const INSTRUCTIONS_PER_KEY: u64 = 60;
@@ -30,7 +31,7 @@ pub(super) enum Key {
     Text(*const u8, usize),
     Boolean(bool),
     /// Anything that is known by its address only.
-    Object,
+    Object(usize),
 }
 
 impl Key {
@@ -51,12 +52,12 @@ impl Key {
                     Key::Text(text.cast(), length)
                 }
                 ffi::LUA_TBOOLEAN => Key::Boolean(ffi::lua_toboolean(l, index) != 0),
-                _ => Key::Object,
+                _ => Key::Object(ffi::lua_topointer(l, index) as usize),
             }
         }
     }
 
-    /// The order of keys. Two objects are equal.
+    /// The order of keys.
     ///
     /// # Safety
     /// The values that both were read from are still reachable from the interpreter.
@@ -72,6 +73,7 @@ impl Key {
                 a.cmp(b)
             }
             (Key::Boolean(a), Key::Boolean(b)) => a.cmp(b),
+            (Key::Object(a), Key::Object(b)) => a.cmp(b),
             _ => self.rank().cmp(&other.rank()),
         }
     }
@@ -81,7 +83,7 @@ impl Key {
             Key::Integer(_) | Key::Float(_) => 0,
             Key::Text(..) => 1,
             Key::Boolean(_) => 2,
-            Key::Object => 3,
+            Key::Object(_) => 3,
         }
     }
 }
@@ -99,7 +101,8 @@ fn compare_mixed(integer: i64, float: f64) -> Ordering {
     integer.cmp(&(floor as i64)).then(if float > floor { Ordering::Less } else { Ordering::Equal })
 }
 
-/// A key and its place in the list of keys that keeps it alive.
+/// A key and its place in the list of keys that keeps it alive. Its size counts against the memory limit, so it is part
+/// of what processes compute.
 #[derive(Clone, Copy)]
 struct Entry {
     key: Key,
@@ -107,6 +110,8 @@ struct Entry {
     prefix: u64,
     place: i64,
 }
+
+const _: () = assert!(size_of::<Entry>() == 40);
 
 impl Entry {
     /// # Safety
@@ -152,15 +157,10 @@ unsafe fn push_sorted(l: *mut lua_State, table: c_int) -> *mut Sorted {
     unsafe {
         ffi::luaL_checkstack(l, 6, std::ptr::null());
         let mut length: usize = 0;
-        let mut objects = 0;
         ffi::lua_pushnil(l);
         while ffi::lua_next(l, table) != 0 {
             ffi::lua_pop(l, 1);
             length += 1;
-            objects += c_int::from(matches!(Key::read(l, -1), Key::Object));
-        }
-        if objects > 1 {
-            raise(l, c"a table with more than one table, function, userdata or coroutine as key can't be iterated");
         }
         charge_items(l, length as i64, INSTRUCTIONS_PER_KEY);
         // All memory is taken before the keys are read: from here on nothing raises an error.
@@ -306,21 +306,16 @@ pub(super) unsafe extern "C-unwind" fn next(l: *mut lua_State) -> c_int {
 unsafe fn smallest(l: *mut lua_State) -> c_int {
     unsafe {
         ffi::luaL_checkstack(l, 6, std::ptr::null());
-        let (mut keys, mut objects) = (0, 0);
+        let mut keys = 0;
         // Index 2 holds the smallest key so far, nil at first.
         ffi::lua_pushnil(l);
         while ffi::lua_next(l, 1) != 0 {
             ffi::lua_pop(l, 1);
-            let key = Key::read(l, -1);
-            objects += c_int::from(matches!(key, Key::Object));
-            if keys == 0 || key.compare(&Key::read(l, 2)) == Ordering::Less {
+            if keys == 0 || Key::read(l, -1).compare(&Key::read(l, 2)) == Ordering::Less {
                 ffi::lua_pushvalue(l, -1);
                 ffi::lua_replace(l, 2);
             }
             keys += 1;
-        }
-        if objects > 1 {
-            raise(l, c"a table with more than one table, function, userdata or coroutine as key can't be iterated");
         }
         charge_items(l, keys, INSTRUCTIONS_PER_LOOK);
         if keys == 0 {
@@ -367,15 +362,6 @@ unsafe fn start_walk(l: *mut lua_State) -> *mut Sorted {
         let key = Key::read(l, 2);
         let entries = Sorted::entries(sorted);
         (*sorted).position = entries.partition_point(|entry| entry.key.compare(&key) != Ordering::Greater);
-        if let (Key::Object, Some(last)) = (key, entries.last()) {
-            // Objects compare as equal: only the one that is in the table has a place.
-            ffi::lua_rawgeti(l, 3, last.place);
-            let found = ffi::lua_rawequal(l, 2, -1) != 0;
-            ffi::lua_pop(l, 1);
-            if !found {
-                raise(l, c"invalid key to 'next'");
-            }
-        }
         ffi::lua_createtable(l, 3, 0);
         for (position, index) in [(1, 1), (2, 3), (3, 4)] {
             ffi::lua_pushvalue(l, index);

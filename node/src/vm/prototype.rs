@@ -19,6 +19,7 @@ const LONG_TEXT: u8 = 4 | 16;
 pub(super) const MAX_FACTORY_UPVALUES: usize = 250;
 
 /// A chunk as it was dumped, and the functions in it.
+#[derive(Clone)]
 pub(super) struct Dump {
     bytes: Vec<u8>,
     prototypes: Vec<Prototype>,
@@ -65,16 +66,15 @@ impl Dump {
         self.prototypes.get(number).map(|prototype| prototype.upvalues)
     }
 
-    /// Whether a function does what the main function of another dump does: all but where its upvalues come from.
-    pub(super) fn is_same(&self, number: usize, other: &Dump) -> bool {
-        let parts = |dump: &Dump, prototype: &Prototype| {
-            let part = |range: &Range<usize>| dump.bytes.get(range.clone()).map(<[u8]>::to_vec);
-            (prototype.upvalues, part(&prototype.head), part(&prototype.tail))
-        };
-        match (self.prototypes.get(number), other.prototypes.first()) {
-            (Some(own), Some(theirs)) => parts(self, own) == parts(other, theirs),
-            _ => false,
-        }
+    /// Says what a function does: all but where its upvalues come from. Equal ones are equal functions.
+    pub(super) fn fingerprint(&self, number: usize) -> Option<blake3::Hash> {
+        let prototype = self.prototypes.get(number)?;
+        let (head, tail) = (self.bytes.get(prototype.head.clone())?, self.bytes.get(prototype.tail.clone())?);
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&(prototype.upvalues as u64).to_le_bytes());
+        hasher.update(&(head.len() as u64).to_le_bytes());
+        hasher.update(head).update(tail);
+        Some(hasher.finalize())
     }
 
     /// A dumped chunk that gives a new closure of a function whenever it is called, with upvalues of its own; none if

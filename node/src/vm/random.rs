@@ -10,6 +10,7 @@ use mlua::ffi::{self, lua_State};
 use super::host::{Host, raise};
 
 /// The generator's state.
+#[derive(Clone)]
 pub(super) struct Random([u64; 4]);
 
 impl Random {

@@ -31,6 +31,8 @@ pub(super) struct SinceRebuild {
     wanted: u64,
     /// What must be charged until a rebuild point that does not have to be postponed.
     interval: u64,
+    /// What must be charged until what waits is ended for it.
+    overdue_at: u64,
     /// Slots that were evaluated.
     slots: u64,
     /// How many they were at the first try.
@@ -44,7 +46,8 @@ impl SinceRebuild {
     pub(super) fn new(snapshot_bytes: usize) -> SinceRebuild {
         let paid = (snapshot_bytes as u64).saturating_mul(CHARGED_PER_BYTE);
         let interval = paid.max(MIN_CHARGED);
-        SinceRebuild { wanted: interval, interval, ..SinceRebuild::default() }
+        let overdue_at = interval.saturating_mul(MAX_POSTPONED_INTERVALS);
+        SinceRebuild { wanted: interval, interval, overdue_at, ..SinceRebuild::default() }
     }
 
     /// A message of this time was evaluated and charged so much.
@@ -63,13 +66,16 @@ impl SinceRebuild {
     /// Whether it was postponed for long enough.
     pub(super) fn is_overdue(&self) -> bool {
         self.tried_at.is_some_and(|slots| {
-            self.slots.saturating_sub(slots) >= MAX_POSTPONED_SLOTS
-                || self.charged > self.interval.saturating_mul(MAX_POSTPONED_INTERVALS)
+            self.slots.saturating_sub(slots) >= MAX_POSTPONED_SLOTS || self.charged > self.overdue_at
         })
     }
 
-    /// The state had no form.
+    /// The state had no form. Where it had none though nothing waits any more, the next try is after as much again.
     pub(super) fn postponed(&mut self) {
+        if self.is_overdue() {
+            self.tried_at = Some(self.slots);
+            self.overdue_at = self.charged.saturating_add(self.interval.saturating_mul(MAX_POSTPONED_INTERVALS));
+        }
         self.tried_at.get_or_insert(self.slots);
         if self.charged > self.wanted {
             self.wanted = self.charged.saturating_add(self.interval);
@@ -103,6 +109,11 @@ mod tests {
         busy.evaluated(MIN_CHARGED + 1, 0);
         busy.postponed();
         busy.evaluated(MIN_CHARGED * 9, 0);
+        assert!(busy.is_overdue());
+        // A state that has no form at all is not tried at every slot.
+        busy.postponed();
+        assert!(!busy.is_overdue() && !busy.is_due(0));
+        busy.evaluated(MIN_CHARGED * 10 + 1, 0);
         assert!(busy.is_overdue());
         let mut large = SinceRebuild::new(1_000_000);
         large.evaluated(MIN_CHARGED + 1, 0);

@@ -1,16 +1,16 @@
 //! The globals that a module finds: Lua 5.3's library less what reaches outside or differs between machines, and our
 //! own versions of some functions.
 //!
-//! Absent: `io`, `dofile`, `loadfile`, `string.dump`, the native `package`, `debug` but for `traceback`, and of `os`
-//! everything but time as the message gives it. `load` takes text only. `collectgarbage` does nothing. Finalizers and
-//! weak tables do not exist: when they act depends on the garbage collector.
+//! Absent: `io`, `dofile`, `loadfile`, `string.dump`, the native `package`, `debug` but for `traceback` and `getinfo`,
+//! and of `os` everything but time as the message gives it. `load` takes text only. `collectgarbage` does nothing.
+//! Finalizers are refused, and weak tables hold what is in them: when they act depends on the garbage collector.
 
 use std::ffi::{CStr, c_int};
 
 use mlua::ffi::{self, lua_CFunction, lua_State};
 
 use super::host::{Host, raise};
-use super::{chunks, crypto, list, math, order, permanent, protected, search, sort, text};
+use super::{chunks, crypto, debug, list, math, order, permanent, protected, search, sort, text};
 
 /// The part of the library that is written in Lua.
 const PRELUDE: &str = include_str!("prelude.lua");
@@ -57,6 +57,9 @@ pub(super) unsafe extern "C-unwind" fn open(l: *mut lua_State) -> c_int {
         in_library(l, c"coroutine", &[(c"resume", protected::resume), (c"wrap", protected::wrap)]);
         in_library(l, c"math", &math::FUNCTIONS);
         in_library(l, c"table", &[(c"insert", list::insert), (c"remove", list::remove), (c"sort", sort::sort)]);
+        for name in math::WRAPPED {
+            wrap(l, c"math", name, math::with_one_nan, &[]);
+        }
         wrap(l, c"_G", c"select", list::select, &[]);
         wrap(l, c"_G", c"tonumber", list::tonumber, &[]);
         for (name, first, last) in [(c"concat", 3, 4), (c"move", 2, 3), (c"unpack", 2, 3)] {
@@ -85,7 +88,7 @@ pub(super) unsafe extern "C-unwind" fn open(l: *mut lua_State) -> c_int {
         }
         wrap(l, c"utf8", c"codes", list::codes, &[]);
         ffi::lua_newtable(l);
-        set_functions(l, &[(c"traceback", text::traceback)]);
+        set_functions(l, &[(c"getinfo", debug::getinfo), (c"traceback", debug::traceback)]);
         ffi::lua_setfield(l, -2, c"debug".as_ptr());
         name_functions(l);
         ffi::lua_pop(l, 1);
@@ -210,7 +213,8 @@ unsafe extern "C-unwind" fn timestamp(l: *mut lua_State) -> c_int {
     }
 }
 
-/// `setmetatable(t, metatable)`: refuses finalizers and weak tables, which would silently do nothing.
+/// `setmetatable(t, metatable)`: refuses finalizers, which would never run. Weak tables are allowed, as programs use them
+/// for what they could also forget later; nothing in them is forgotten.
 unsafe extern "C-unwind" fn setmetatable(l: *mut lua_State) -> c_int {
     unsafe {
         ffi::luaL_checktype(l, 1, ffi::LUA_TTABLE);
@@ -222,17 +226,11 @@ unsafe extern "C-unwind" fn setmetatable(l: *mut lua_State) -> c_int {
             raise(l, c"cannot change a protected metatable");
         }
         if ffi::lua_type(l, 2) == ffi::LUA_TTABLE {
-            for name in [c"__gc", c"__mode"] {
-                ffi::lua_pushstring(l, name.as_ptr());
-                ffi::lua_rawget(l, 2);
-                if ffi::lua_type(l, -1) != ffi::LUA_TNIL {
-                    raise(
-                        l,
-                        c"metatables with __gc or __mode are not supported: results would depend on the collector",
-                    );
-                }
-                ffi::lua_pop(l, 1);
+            ffi::lua_pushstring(l, c"__gc".as_ptr());
+            if ffi::lua_rawget(l, 2) != ffi::LUA_TNIL {
+                raise(l, c"metatables with __gc are not supported: results would depend on the collector");
             }
+            ffi::lua_pop(l, 1);
         }
         ffi::lua_setmetatable(l, 1);
         1

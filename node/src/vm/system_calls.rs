@@ -10,7 +10,7 @@ use seccompiler::{
 };
 
 /// Calls that are allowed whatever their arguments are.
-const ALLOWED: [i64; 30] = [
+const ALLOWED: [i64; 28] = [
     // The socket, and pipes to twins and copies.
     libc::SYS_read,
     libc::SYS_write,
@@ -26,14 +26,12 @@ const ALLOWED: [i64; 30] = [
     libc::SYS_rseq,
     libc::SYS_gettid,
     libc::SYS_getpid,
-    libc::SYS_tgkill,
     // Memory.
     libc::SYS_munmap,
     libc::SYS_madvise,
     libc::SYS_mremap,
     libc::SYS_brk,
-    // Its own limits, of which the hard ones are set, and what it used.
-    libc::SYS_prlimit64,
+    // What it used.
     libc::SYS_getrusage,
     // Clocks, locks, signals and random seeds of the standard library.
     libc::SYS_clock_gettime,
@@ -83,10 +81,17 @@ fn filter(target: TargetArch) -> Result<BpfProgram, seccompiler::BackendError> {
         let none = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(bits), 0)?;
         Ok(vec![SeccompRule::new(vec![none])?])
     };
+    let only = |argument: u8, value: u64| {
+        let same = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)?;
+        Ok(vec![SeccompRule::new(vec![same])?])
+    };
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = ALLOWED.into_iter().map(|call| (call, Vec::new())).collect();
     rules.insert(libc::SYS_clone, without(0, NO_FORK)?);
     rules.insert(libc::SYS_mmap, without(2, libc::PROT_EXEC)?);
     rules.insert(libc::SYS_mprotect, without(2, libc::PROT_EXEC)?);
+    // Its own limits, of which the hard ones are set; its own abort. Nobody else's.
+    rules.insert(libc::SYS_prlimit64, only(0, 0)?);
+    rules.insert(libc::SYS_tgkill, only(2, libc::SIGABRT as u64)?);
     SeccompFilter::new(rules, SeccompAction::KillProcess, SeccompAction::Allow, target)?.try_into()
 }
 
@@ -114,11 +119,15 @@ mod tests {
 
     #[test]
     fn what_a_worker_has_no_use_for_ends_it() {
-        let forbidden: [fn() -> i64; 7] = [
+        let forbidden: [fn() -> i64; 9] = [
             || unsafe { libc::open(c"/etc/passwd".as_ptr(), libc::O_RDONLY).into() },
             || unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0).into() },
             || unsafe { libc::execv(c"/bin/true".as_ptr(), std::ptr::null()).into() },
             || unsafe { libc::kill(1, 0).into() },
+            || unsafe { libc::syscall(libc::SYS_tgkill, libc::getppid(), libc::getppid(), libc::SIGTERM) },
+            || unsafe {
+                libc::prlimit(libc::getppid(), libc::RLIMIT_CPU, std::ptr::null(), std::ptr::null_mut()).into()
+            },
             || unsafe { libc::unshare(libc::CLONE_NEWUSER).into() },
             || unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) },
             || unsafe {

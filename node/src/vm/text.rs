@@ -1,4 +1,4 @@
-//! `tostring`, `string.format` and `debug.traceback` without addresses: a table is shown as `table`. Not-a-number is
+//! `tostring` and `string.format` without addresses: a table is shown as `table`. Not-a-number is
 //! shown as `nan`, whatever sign the processor gave it.
 
 use std::ffi::c_int;
@@ -10,8 +10,6 @@ use super::host::{charge, raise};
 /// Instructions charged for a float that becomes text, and for each byte of it that a format asks for.
 const INSTRUCTIONS_PER_FLOAT: u64 = 200;
 const INSTRUCTIONS_PER_BYTE: u64 = 4;
-/// The level at which a traceback starts: who called it.
-const CALLER: c_int = 1;
 
 /// Pushes the text of the value at `index`.
 ///
@@ -114,21 +112,5 @@ pub(super) unsafe extern "C-unwind" fn format(l: *mut lua_State) -> c_int {
             }
             None => raise(l, c"internal error: the wrapped library function is missing"),
         }
-    }
-}
-
-/// `debug.traceback([thread,] [message [, level]])`
-pub(super) unsafe extern "C-unwind" fn traceback(l: *mut lua_State) -> c_int {
-    unsafe {
-        let thread = ffi::lua_tothread(l, 1);
-        let (of, shift) = if thread.is_null() { (l, 0) } else { (thread, 1) };
-        let message = ffi::lua_tolstring(l, shift + 1, std::ptr::null_mut());
-        if message.is_null() && ffi::lua_type(l, shift + 1) > ffi::LUA_TNIL {
-            ffi::lua_pushvalue(l, shift + 1);
-            return 1;
-        }
-        let level = ffi::luaL_optinteger(l, shift + 2, if of == l { CALLER.into() } else { 0 });
-        ffi::luaL_traceback(l, of, message, c_int::try_from(level).unwrap_or(c_int::MAX));
-        1
     }
 }

@@ -93,7 +93,7 @@ impl View {
                     }
                     Key::Text(..) => return Err(TooLarge),
                     Key::Boolean(boolean) => push_display(&mut self.out, boolean),
-                    Key::Object => self.kind(),
+                    Key::Object(_) => self.kind(),
                 },
             }
         }
@@ -178,7 +178,7 @@ impl View {
             Key::Integer(integer) => push_display(&mut self.out, format_args!("\"[{integer}]\"")),
             Key::Float(number) => push_display(&mut self.out, format_args!("\"[{}]\"", Float(number))),
             Key::Boolean(boolean) => push_display(&mut self.out, format_args!("\"[{boolean}]\"")),
-            Key::Object => push_display(&mut self.out, format_args!("\"<{}>\"", unsafe { kind(self.l, -2) })),
+            Key::Object(_) => push_display(&mut self.out, format_args!("\"<{}>\"", unsafe { kind(self.l, -2) })),
         }
         self.out.push(':');
         self.bounded()

@@ -1,29 +1,27 @@
-//! The node's side of a worker: starting it, asking it, ending it.
+//! The node's side of a worker: asking it, ending it.
 
 use std::io;
-use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::Once;
 use std::time::Duration;
 
 use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::process::{Child, ChildStderr, ChildStdin, Command};
+use tokio::net::unix::pipe::Receiver;
 use tokio::task::JoinHandle;
 use tracing::warn;
 
 use super::frame::{self, MAX_BATCH_BYTES, MAX_SNAPSHOT_BYTES, Reply, Request, Saved};
 use super::host_process::PATIENCE;
-use super::keeper::{WORKER_ARGUMENT, describe_exit, overran};
+use super::keeper::{describe_exit, overran};
+use super::launcher::{Files, Launcher};
 use super::{Message, Outcome, Program, VmError};
 
-/// Processor time that one request may take before the worker is ended.
-const PROCESSOR_TIME: Duration = Duration::from_secs(60);
 /// How many times as long a request may take by the clock, when many workers share the processors; then something
 /// hangs.
 const CLOCK_FACTOR: u32 = 20;
+/// How long a worker's keeper may take to say that it is there.
+const START_TIME: Duration = Duration::from_secs(20);
 /// How long a worker may take to end after its socket did.
 const END_TIME: Duration = Duration::from_secs(5);
 /// The end of its standard error that is kept, in bytes.
@@ -32,19 +30,13 @@ const MAX_DIAGNOSTICS: usize = 4096;
 /// Says once that workers can't be confined.
 static UNCONFINED: Once = Once::new();
 
-/// Which executable is run as a worker, and how much processor time its answers may take.
-#[derive(Clone, Debug)]
-pub struct Launcher {
-    executable: PathBuf,
-    processor_time: Duration,
-}
-
 /// A worker that hosts one process of ao. Dropping it kills it, whatever it is doing.
 pub struct Worker {
     stream: UnixStream,
-    keeper: Child,
-    /// Open as long as the worker is wanted; its end makes the keeper kill everything.
-    life: Option<ChildStdin>,
+    /// The operating system's id of its first process, the keeper.
+    pid: u32,
+    /// Open as long as the worker is wanted; its end makes the keeper kill everything, and say how it ended.
+    life: Option<UnixStream>,
     /// Gives the end of the worker's standard error when the worker is gone.
     diagnostics: Option<JoinHandle<String>>,
     processor_time: Duration,
@@ -65,37 +57,21 @@ pub struct Snapshot {
     pub bytes: Vec<u8>,
 }
 
-impl Launcher {
-    /// Runs the executable of the calling process, also when its file was replaced meanwhile.
-    pub fn this_executable() -> Launcher {
-        Launcher::new("/proc/self/exe")
-    }
-
-    /// Runs an executable whose `main` calls [`super::run_worker`].
-    pub fn new(executable: impl AsRef<Path>) -> Launcher {
-        Launcher { executable: executable.as_ref().to_path_buf(), processor_time: PROCESSOR_TIME }
-    }
-
-    /// With another limit for one request than the usual 60 s; of a second at least.
-    pub fn with_processor_time(self, processor_time: Duration) -> Launcher {
-        Launcher { processor_time, ..self }
-    }
-}
-
 impl Worker {
     /// Starts a worker and loads a program into it. A module that can't be run is no error here: then every message
     /// ends in an error that says so.
     pub async fn start(launcher: &Launcher, program: &Program) -> Result<Worker, VmError> {
-        let mut worker = Worker::spawn(launcher).map_err(VmError::Start)?;
+        let mut worker = Worker::spawn(launcher, program).await?;
         let request = Request::<_, _, &[Message]>::Start {
             source: program.source.as_str(),
             env: &program.env,
             memory_bytes: program.limits.memory_bytes,
             instructions: program.limits.instructions,
-            seconds: launcher.processor_time.as_secs().max(1),
+            seconds: worker.processor_time.as_secs().max(1),
         };
         match worker.ask(&request).await? {
-            Reply::Ready { confined } => {
+            Reply::Ready { confined, heap_bytes } => {
+                worker.heap_bytes = heap_bytes;
                 if !confined {
                     UNCONFINED.call_once(|| {
                         warn!(
@@ -109,31 +85,32 @@ impl Worker {
         }
     }
 
-    fn spawn(launcher: &Launcher) -> io::Result<Worker> {
-        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
-        ours.set_nonblocking(true)?;
-        let mut keeper = Command::new(&launcher.executable)
-            .arg0("ao-node")
-            .arg(WORKER_ARGUMENT)
-            .env_clear()
-            .current_dir("/")
-            .stdin(Stdio::piped())
-            .stdout(OwnedFd::from(theirs))
-            .stderr(Stdio::piped())
-            // Signals from the node's terminal are for the node.
-            .process_group(0)
-            .spawn()?;
-        let diagnostics = keeper.stderr.take().map(|stderr| tokio::spawn(end_of(stderr)));
-        Ok(Worker {
-            stream: UnixStream::from_std(ours)?,
-            life: keeper.stdin.take(),
-            keeper,
-            diagnostics,
-            processor_time: launcher.processor_time,
+    async fn spawn(launcher: &Launcher, program: &Program) -> Result<Worker, VmError> {
+        let Files { life, requests, errors } = launcher.launch(program).map_err(VmError::Start)?;
+        let mut worker = Worker {
+            stream: requests,
+            pid: 0,
+            life: Some(life),
+            diagnostics: Some(tokio::spawn(end_of(errors))),
+            processor_time: launcher.processor_time(),
             heap_bytes: 0,
             in_step: true,
             snapshot: None,
-        })
+        };
+        match tokio::time::timeout(START_TIME, worker.said()).await {
+            Ok(Ok(pid)) => worker.pid = pid,
+            Ok(Err(cause)) => return Err(worker.crashed(cause, 0).await),
+            Err(_) => return Err(worker.crashed(io::ErrorKind::TimedOut.into(), 0).await),
+        }
+        Ok(worker)
+    }
+
+    /// What the keeper says next: its id, then how it ended.
+    async fn said(&mut self) -> io::Result<u32> {
+        match &mut self.life {
+            Some(life) => life.read_u32_le().await,
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
     }
 
     /// Applies messages of consecutive slots in order. Answers at least one outcome and at most one for each
@@ -196,7 +173,10 @@ impl Worker {
         let (slot, bytes) = (snapshot.slot, snapshot.bytes.len() as u64);
         let request = Request::<&str, (), &[Message]>::Restore { slot, bytes };
         match self.ask_with(&request, &snapshot.bytes).await? {
-            Reply::Ready { .. } => Ok(()),
+            Reply::Ready { heap_bytes, .. } => {
+                self.heap_bytes = heap_bytes;
+                Ok(())
+            }
             other => Err(unexpected(other)),
         }
     }
@@ -210,9 +190,9 @@ impl Worker {
         }
     }
 
-    /// The operating system's id of the worker's first process; none when it ended.
-    pub fn pid(&self) -> Option<u32> {
-        self.keeper.id()
+    /// The operating system's id of the worker's first process.
+    pub fn pid(&self) -> u32 {
+        self.pid
     }
 
     async fn ask<E: Serialize, B: Serialize>(&mut self, request: &Request<&str, E, B>) -> Result<Reply, VmError> {
@@ -256,11 +236,16 @@ impl Worker {
     }
 
     async fn crashed(&mut self, cause: io::Error, seconds: u64) -> VmError {
+        if let Some(life) = &mut self.life {
+            // It goes on reading: the keeper ends what is left and says how it was. If it can't, it is gone.
+            let _ = life.shutdown().await;
+        }
+        let code = tokio::time::timeout(END_TIME, self.said()).await;
         self.life = None;
-        let status = match tokio::time::timeout(END_TIME, self.keeper.wait()).await {
-            Ok(Ok(status)) if overran(status.code()) => return VmError::Overrun { seconds },
-            Ok(Ok(status)) => describe_exit(status.code()),
-            Ok(Err(_)) | Err(_) => cause.to_string(),
+        let status = match code {
+            Ok(Ok(code)) if overran(code) => return VmError::Overrun { seconds },
+            Ok(Ok(code)) => describe_exit(code),
+            Ok(Err(_)) | Err(_) => format!("with its keeper: {cause}"),
         };
         let written = match self.diagnostics.take() {
             Some(reader) => tokio::time::timeout(END_TIME, reader).await.ok().and_then(Result::ok).unwrap_or_default(),
@@ -307,7 +292,7 @@ async fn exchange(stream: &mut UnixStream, frame: &[u8], more: &[u8]) -> io::Res
 }
 
 /// Reads to the end and gives the last [`MAX_DIAGNOSTICS`] bytes.
-async fn end_of(mut stderr: ChildStderr) -> String {
+async fn end_of(mut stderr: Receiver) -> String {
     let (mut kept, mut buffer) = (Vec::new(), [0; 1024]);
     while let Ok(read @ 1..) = stderr.read(&mut buffer).await {
         kept.extend_from_slice(&buffer[..read]);

@@ -944,3 +944,54 @@ t = json.decode('[[1,[2]],"\\u00e4"]')
 json.encode(t)
 --
 pcall(json.decode, '{bad')
+--- objects walked in their order
+set, list = {}, {} for i = 1, 40 do local o = { i } set[o] = i list[i] = o end
+--
+local r = {} for o, i in pairs(set) do r[#r + 1] = i .. o[1] end return table.concat(r, ' ')
+--
+for i = 1, 40, 3 do set[list[i]] = nil list[i] = nil end junk = {} for i = 1, 500 do junk[i] = { i } end
+--
+for i = 100, 120 do local o = { i } set[o] = i end junk = nil
+--
+local r, o, i = {}, next(set) while o do r[#r + 1] = i .. o[1] o, i = next(set, o) end return table.concat(r, ' ')
+--
+set[print], set[coroutine.create(print)], set[function() end] = 'p', 'c', 'f'
+--
+local r = {} for o, i in pairs(set) do r[#r + 1] = tostring(i) end return table.concat(r, ' ')
+--
+local r = {} for o, i in pairs(set) do r[#r + 1] = tostring(i) end return table.concat(r, ' ')
+--- not a number
+z = 0.0 n = z / z
+--
+return '' .. n, '' .. -n, '' .. n * 2, '' .. 1 / z - 1 / z
+--
+return (string.pack('>d', n):gsub('.', function(c) return ('%02x'):format(c:byte()) end))
+--
+m = string.unpack('>d', '\xff\xf8\0\0\0\0\0\1') return '' .. m, '' .. m + 1
+--
+return '' .. m % 2, '' .. n // 1, '' .. m ^ 2, tostring(m), n ~= n, '' .. math.sqrt(-1), '' .. math.fmod(1, z)
+--
+math.randomseed(z / z) return math.random(1000000)
+--- a crowded place in a table
+local function hash(text)
+  local h = 42 ~ #text
+  for at = #text, 1, -1 do h = (h ~ ((h << 5) + (h >> 2) + text:byte(at))) & 0xffffffff end
+  return h
+end
+crowd, n = {}, 0
+for i = 1, 4500 do
+  if hash('k' .. i) & 63 == 7 then crowd['k' .. i] = i n = n + 1 end
+end
+return n > 40
+--
+crowd.more = 0
+--
+crowd.more = crowd.more + 1
+--
+local n = 0 for k, v in pairs(crowd) do n = n + v end return n
+--
+t = {} for k in pairs(crowd) do t[#t + 1] = k .. k end return #t
+--
+crowd = nil
+--
+return t[5], #t

@@ -57,16 +57,20 @@ fn used(all: &BTreeMap<u32, (u32, u64)>, root: u32) -> u64 {
     family(all, root).iter().filter_map(|pid| all.get(pid)).map(|(_, used)| used).sum()
 }
 
-fn children(of: u32) -> BTreeSet<u32> {
-    all_processes().into_iter().filter(|(_, (parent, _))| *parent == of).map(|(pid, _)| pid).collect()
+/// Those below a process that have no parent among themselves.
+fn roots(all: &BTreeMap<u32, (u32, u64)>, processes: &BTreeSet<u32>) -> BTreeSet<u32> {
+    let parent = |pid: &u32| all.get(pid).map(|(parent, _)| *parent);
+    processes.iter().filter(|pid| !parent(pid).is_some_and(|parent| processes.contains(&parent))).copied().collect()
 }
 
 /// Makes a process and finds the worker that hosts it.
 async fn process(node: &TestNode, user: &User) -> (String, u32) {
-    let before = children(node.pid());
+    let before = family(&all_processes(), node.pid());
     let process = user.spawn(node, &node.address, &node.address).await.unwrap();
-    let mut new = children(node.pid());
+    let all = all_processes();
+    let mut new = family(&all, node.pid());
     new.retain(|pid| !before.contains(pid));
+    let mut new = roots(&all, &new);
     assert_eq!(new.len(), 1, "a worker for each process");
     (process, new.pop_first().unwrap())
 }

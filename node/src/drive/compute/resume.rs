@@ -36,7 +36,7 @@ impl Computer {
             let mut is_sure = true;
             if at_pause {
                 match log.entry(process, slot + 1)? {
-                    Some(next) if !self.was_pause(process, slot, next.assignment.statement.timestamp_ms)? => {
+                    Some(next) if !self.was_pause(process, slot, compute::message(log, &next)?.timestamp)? => {
                         log.forget_snapshot(process, slot)?;
                         continue;
                     }
@@ -57,16 +57,23 @@ impl Computer {
                     warn!(%process, slot, %cause, "a snapshot can't be restored; an older one is taken");
                     log.forget_snapshot(process, slot)?;
                 }
-                Err(cause) => return Err(Stall::Reason(cause.to_string())),
+                Err(cause) => {
+                    // Whatever it is, it may be in the bytes: the next worker does without them.
+                    warn!(%process, slot, %cause, "a worker did not survive a snapshot; the next one takes an older one");
+                    log.forget_snapshot(process, slot)?;
+                    return Err(Stall::Reason(cause.to_string()));
+                }
             }
         }
         Ok(None)
     }
 
-    /// Whether a slot is followed by a pause that makes it a rebuild point.
+    /// Whether a slot is followed by a pause that makes it a rebuild point. Times are those of the messages, as workers
+    /// see them: a cron's is when it was due.
     pub(super) fn was_pause(&self, process: &Id, slot: u64, next_ms: u64) -> Result<bool, LogError> {
-        let entry = self.0.world.log().entry(process, slot)?;
-        Ok(entry.is_some_and(|entry| next_ms.saturating_sub(entry.assignment.statement.timestamp_ms) >= IDLE_MS))
+        let log = self.0.world.log();
+        let Some(entry) = log.entry(process, slot)? else { return Ok(false) };
+        Ok(next_ms.saturating_sub(compute::message(log, &entry)?.timestamp) >= IDLE_MS)
     }
 
     /// Evaluates slots again. The state follows from the log alone, so what they give must be what was recorded.

@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! magic, version
+//! 4 bytes                          what hashes are seeded with from here on, little-endian: `crowding`
 //! 4 × 8 bytes                      the state of math.random, little-endian
 //! ended: number, each a text       where coroutines waited that were ended, for the next message to be told
 //! chunks: number, each name, text  what `load` compiled, as far as functions of it are left, in order of first use
@@ -32,6 +33,7 @@
 //! Functions are stored as the place of their source, so what is read is compiled from text and checked; no bytecode is
 //! ever taken. A coroutine that waits has no form: [`SaveError::Suspended`], unless it is to be ended ([`Waiting`]).
 
+mod crowding;
 mod numbering;
 mod reader;
 mod restore;
@@ -39,8 +41,9 @@ mod save;
 mod sources;
 mod tables;
 
-pub(super) use restore::{RestoreError, restore};
-pub(super) use save::{SaveError, Waiting, save};
+pub(super) use crowding::FIRST_SEED;
+pub(super) use restore::{RestoreError, restore, seed_of};
+pub(super) use save::{Form, SaveError, Waiting, save};
 
 /// What snapshots begin with.
 const MAGIC: &[u8] = b"ao lua-5.3-ao1 state";
@@ -118,6 +121,12 @@ function twice(f) return function(...) return f(f(...)) end end
 function handle(msg, env) ended = env.Ended return { Output = assert(load(msg.Data, "line"))() } end
 "#;
 
+    impl Form {
+        fn bytes(self) -> Vec<u8> {
+            [self.head, self.records].concat()
+        }
+    }
+
     fn fresh() -> Interpreter {
         Interpreter::new(MODULE, Env::default(), LIMITS).unwrap()
     }
@@ -140,19 +149,19 @@ function handle(msg, env) ended = env.Ended return { Output = assert(load(msg.Da
 
     fn restored(bytes: &[u8]) -> Interpreter {
         let mut interpreter = fresh();
-        interpreter.restore(bytes).unwrap();
+        interpreter.restore(MODULE, bytes).unwrap();
         interpreter
     }
 
     /// Saves the state after some lines, restores it, and asks both for the same; then saves it again.
     fn same(lines: &[&str], questions: &[&str]) {
-        let bytes = after(lines).save(Waiting::Refused).unwrap();
+        let bytes = after(lines).save(Waiting::Refused).unwrap().bytes();
         let (mut before, mut copy) = (after(lines), restored(&bytes));
         for question in questions {
             assert_eq!(run(&mut copy, question), run(&mut before, question), "{lines:?}: {question}");
         }
         assert!(
-            restored(&bytes).save(Waiting::Refused).unwrap() == bytes,
+            restored(&bytes).save(Waiting::Refused).unwrap().bytes() == bytes,
             "{lines:?}: another form after being restored"
         );
     }
@@ -264,15 +273,15 @@ function handle(msg, env) ended = env.Ended return { Output = assert(load(msg.Da
         assert_eq!(waiting.save(Waiting::Refused), Err(SaveError::Suspended));
         // Unless it is ended, which the next message is told, also when the state is saved once more before it.
         let lines = ["co = coroutine.create(function()\nx = coroutine.yield() end) coroutine.resume(co)"];
-        let bytes = after(&lines).save(Waiting::Ended).unwrap();
+        let bytes = after(&lines).save(Waiting::Ended).unwrap().bytes();
         let mut copy = restored(&bytes);
-        assert!(copy.save(Waiting::Refused).unwrap() == bytes);
+        assert!(copy.save(Waiting::Refused).unwrap().bytes() == bytes);
         assert!(run(&mut restored(&bytes), "error('x')").starts_with("error"));
         let said = run(&mut copy, "return coroutine.status(co) .. table.concat(ended)");
         assert!(said.contains("dead[string") && said.contains(":2"), "{said}");
         assert!(run(&mut copy, "return tostring(ended)").contains("nil"));
         // One that nobody can reach does not matter.
-        after(&["coroutine.resume(coroutine.create(coroutine.yield))"]).save(Waiting::Refused).unwrap();
+        after(&["coroutine.resume(coroutine.create(coroutine.yield))"]).save(Waiting::Refused).unwrap().bytes();
     }
 
     #[test]
@@ -281,29 +290,61 @@ function handle(msg, env) ended = env.Ended return { Output = assert(load(msg.Da
             "A, B, C = { n = 1 }, { n = 2 }, { n = 3 } set = { [C] = 1, [A] = 2, [B] = 3 }",
             "C, B = { n = 3 }, { n = 2 } set = {} set[B] = 3 A = { n = 1 } set[A] = 2 set[C] = 1",
         ];
-        let forms: Vec<Vec<u8>> = ways.iter().map(|way| after(&[way]).save(Waiting::Refused).unwrap()).collect();
+        let forms: Vec<Vec<u8>> =
+            ways.iter().map(|way| after(&[way]).save(Waiting::Refused).unwrap().bytes()).collect();
         assert!(forms[0] == forms[1]);
         // Known by nothing but what they hold.
         let ways = [
             "set = { [{ n = 1 }] = 'a', [{ n = 2 }] = 'b', [print] = 'c', [{ { n = 3 } }] = 'd' }",
             "set = {} local f, one = { { n = 3 } }, { n = 1 } set[f] = 'd' set[print] = 'c' set[{ n = 2 }] = 'b' set[one] = 'a'",
         ];
-        let forms: Vec<Vec<u8>> = ways.iter().map(|way| after(&[way]).save(Waiting::Refused).unwrap()).collect();
+        let forms: Vec<Vec<u8>> =
+            ways.iter().map(|way| after(&[way]).save(Waiting::Refused).unwrap().bytes()).collect();
         assert!(forms[0] == forms[1]);
         same(&ways[..1], &["local n = 0 local k = {} return set[print]"]);
     }
 
+    /// Adds keys that all fall into one place of a table while its hashes have the first seed.
+    const CROWD: &str = r#"
+local function hash(text)
+  local h = 42 ~ #text
+  for at = #text, 1, -1 do h = (h ~ ((h << 5) + (h >> 2) + text:byte(at))) & 0xffffffff end
+  return h
+end
+crowd = {}
+local n, count = 0, 0
+while count < 60 do
+  n = n + 1
+  if hash("k" .. n) & 63 == 7 then crowd["k" .. n] = n count = count + 1 end
+end"#;
+
+    #[test]
+    fn a_crowded_state_is_gone_on_with_another_seed() {
+        let bytes = after(&[CROWD]).save(Waiting::Refused).unwrap().bytes();
+        let seed = seed_of(&bytes).unwrap();
+        assert_ne!(seed, FIRST_SEED);
+        assert_eq!(seed_of(&after(&["x = 1"]).save(Waiting::Refused).unwrap().bytes()), Ok(FIRST_SEED));
+        // That is the end of it, and the state is what it was.
+        same(&[CROWD], &["local n = 0 for k, v in pairs(crowd) do n = n + v end return n"]);
+        let mut copy = restored(&bytes);
+        run(&mut copy, "x = 1");
+        assert_eq!(seed_of(&copy.save(Waiting::Refused).unwrap().bytes()), Ok(seed));
+    }
+
     #[test]
     fn what_is_garbage_leaves_no_trace() {
-        let quiet = after(&["x = 1"]).save(Waiting::Refused).unwrap();
+        let quiet = after(&["x = 1"]).save(Waiting::Refused).unwrap().bytes();
         let busy = after(&["local junk = {} for i = 1, 1000 do junk[i] = { i } end", "x = 0", "x = 1"])
             .save(Waiting::Refused)
-            .unwrap();
+            .unwrap()
+            .bytes();
         assert!(quiet == busy);
         // A chunk is kept as long as a function of it is.
-        let with = after(&["function f() return 'a text that is in it' end"]).save(Waiting::Refused).unwrap();
-        let without =
-            after(&["function f() return 'a text that is in it' end", "f = nil"]).save(Waiting::Refused).unwrap();
+        let with = after(&["function f() return 'a text that is in it' end"]).save(Waiting::Refused).unwrap().bytes();
+        let without = after(&["function f() return 'a text that is in it' end", "f = nil"])
+            .save(Waiting::Refused)
+            .unwrap()
+            .bytes();
         let has = |bytes: &[u8]| bytes.windows(9).any(|window| window == b"a text th");
         assert!(has(&with) && !has(&without));
     }
@@ -312,7 +353,7 @@ function handle(msg, env) ended = env.Ended return { Output = assert(load(msg.Da
     fn a_restored_state_computes_on_as_the_original_restored_does() {
         let lines =
             ["t = {} for i = 1, 300 do t[i % 37 .. 'k'] = { i, tostring(i) } end t[5] = 1 t[7] = 2", "c = counter()"];
-        let bytes = after(&lines).save(Waiting::Refused).unwrap();
+        let bytes = after(&lines).save(Waiting::Refused).unwrap().bytes();
         let (mut one, mut other) = (restored(&bytes), restored(&bytes));
         for line in [
             "for i = 1, 50 do t[i] = i end return #t",
@@ -321,7 +362,7 @@ function handle(msg, env) ended = env.Ended return { Output = assert(load(msg.Da
         ] {
             assert_eq!(run(&mut one, line), run(&mut other, line));
         }
-        assert!(one.save(Waiting::Refused).unwrap() == other.save(Waiting::Refused).unwrap());
+        assert!(one.save(Waiting::Refused).unwrap().bytes() == other.save(Waiting::Refused).unwrap().bytes());
     }
 
     #[test]
@@ -330,7 +371,7 @@ function handle(msg, env) ended = env.Ended return { Output = assert(load(msg.Da
             "a = { 1, 'x', { y = ('long'):rep(20) } } f = counter() g = ('ab'):gmatch('.') co = coroutine.create(f)",
             "s = { [{}] = 1, [{ 1 }] = 2 }",
         ];
-        let bytes = after(&lines).save(Waiting::Refused).unwrap();
+        let bytes = after(&lines).save(Waiting::Refused).unwrap().bytes();
         let mut state = 99u64;
         let mut random = |below: usize| {
             state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
@@ -349,7 +390,7 @@ function handle(msg, env) ended = env.Ended return { Output = assert(load(msg.Da
                 }
             }
             let mut interpreter = fresh();
-            match interpreter.restore(&damaged) {
+            match interpreter.restore(MODULE, &damaged) {
                 Err(_) => refused += 1,
                 // Another state than it was, but a state: it can be used and saved.
                 Ok(()) => {
@@ -359,6 +400,6 @@ function handle(msg, env) ended = env.Ended return { Output = assert(load(msg.Da
             }
         }
         assert!(refused > 700, "{refused}");
-        assert!(fresh().restore(b"").is_err());
+        assert!(fresh().restore(MODULE, b"").is_err());
     }
 }

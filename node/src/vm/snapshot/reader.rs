@@ -36,6 +36,12 @@ impl<'a> Reader<'a> {
         Ok(self.take(1)?[0])
     }
 
+    /// A seed.
+    pub(super) fn seed(&mut self) -> Result<u32, RestoreError> {
+        let bytes = self.take(4)?.try_into().map_err(|_| RestoreError("it ends too early"))?;
+        Ok(u32::from_le_bytes(bytes))
+    }
+
     /// The next number.
     pub(super) fn number(&mut self) -> Result<u64, RestoreError> {
         let mut number = 0u64;

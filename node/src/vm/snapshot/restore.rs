@@ -19,18 +19,26 @@ const STACK: c_int = 40;
 /// Why bytes are no state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("this is no state of a process, or one that was damaged: {0}")]
-pub(in super::super) struct RestoreError(pub(super) &'static str);
+pub(in super::super) struct RestoreError(pub(in super::super) &'static str);
 
-/// Gives a fresh interpreter, which has run the module, the state that the bytes describe.
+/// The seed that the interpreter must have which is given the state that bytes describe.
+pub(in super::super) fn seed_of(bytes: &[u8]) -> Result<u32, RestoreError> {
+    let mut reader = Reader { bytes, at: 0 };
+    if reader.take(MAGIC.len())? != MAGIC || reader.byte()? != VERSION {
+        return Err(RestoreError("it begins as none of this version"));
+    }
+    reader.seed()
+}
+
+/// Gives a fresh interpreter, which has run the module and has the seed of the bytes, the state that they describe.
 ///
 /// # Safety
 /// `l` is an interpreter of ours, between two messages.
 pub(in super::super) unsafe fn restore(l: *mut lua_State, bytes: &[u8]) -> Result<(), RestoreError> {
     unsafe {
         let mut reader = Reader { bytes, at: 0 };
-        if reader.take(MAGIC.len())? != MAGIC || reader.byte()? != VERSION {
-            return Err(RestoreError("it begins as none of this version"));
-        }
+        reader.take(MAGIC.len() + 1)?;
+        reader.seed()?;
         let random = reader.take(32)?.try_into().map_err(|_| RestoreError("it ends too early"))?;
         let mut ended = Vec::new();
         for _ in 0..reader.count()? {

@@ -6,10 +6,12 @@ use std::ffi::{CStr, c_int};
 use mlua::ffi::{self, lua_State};
 use thiserror::Error;
 
+use super::super::frame::MAX_SNAPSHOT_BYTES;
 use super::super::host::Host;
 use super::super::order::Key;
 use super::super::prototype::MAX_FACTORY_UPVALUES;
 use super::super::{chunks, permanent};
+use super::crowding::Crowding;
 use super::numbering::Numbering;
 use super::sources::{Place, Sources};
 use super::{ITERATORS, LONG_TEXT, MAGIC, MAX_ENDED, VERSION, coroutine, push_number, push_text, record, value};
@@ -23,6 +25,12 @@ pub(in super::super) enum SaveError {
     /// A coroutine that waits can be reached.
     #[error("a coroutine is suspended")]
     Suspended,
+    /// The module can't be run, so there is none.
+    #[error("the module can't be run")]
+    Broken,
+    /// It takes more bytes than are kept.
+    #[error("it takes more than {MAX_SNAPSHOT_BYTES} bytes")]
+    Size,
     /// Something that no program can make.
     #[error("it holds {0}")]
     Foreign(&'static str),
@@ -35,6 +43,13 @@ pub(in super::super) enum Waiting {
     Refused,
     /// They are dead ones in it, and it says where they waited.
     Ended,
+}
+
+/// The bytes of a state: one part, then the other.
+#[derive(Debug, PartialEq, Eq)]
+pub(in super::super) struct Form {
+    pub(in super::super) head: Vec<u8>,
+    pub(in super::super) records: Vec<u8>,
 }
 
 /// A state on its way to bytes.
@@ -55,16 +70,18 @@ pub(super) struct Saver {
     /// Tables with fields whose keys are objects, more than one.
     pub(super) deferred: VecDeque<u64>,
     pub(super) looking: bool,
+    pub(super) crowding: Crowding,
     waiting: Waiting,
     /// Where coroutines waited that are ended.
     ended: Vec<Vec<u8>>,
 }
 
-/// The state of an interpreter as bytes. Leaves things on its heap: to be called in a copy that is given up.
+/// The state of an interpreter, whose hashes have this seed, as bytes. Leaves things on its heap: to be called in a copy
+/// that is given up.
 ///
 /// # Safety
 /// `l` is an interpreter of ours, between two messages.
-pub(in super::super) unsafe fn save(l: *mut lua_State, waiting: Waiting) -> Result<Vec<u8>, SaveError> {
+pub(in super::super) unsafe fn save(l: *mut lua_State, waiting: Waiting, seed: u32) -> Result<Form, SaveError> {
     unsafe {
         Host::of(l).lift_limits();
         ffi::lua_gc(l, ffi::LUA_GCSTOP, 0);
@@ -73,27 +90,30 @@ pub(in super::super) unsafe fn save(l: *mut lua_State, waiting: Waiting) -> Resu
         }
         let random = Host::of(l).random.to_bytes();
         let loaded = chunks::loaded(l);
-        let mut saver = Saver::new(l, &loaded, waiting);
+        let mut saver = Saver::new(l, &loaded, waiting, seed);
         let records = saver.records()?;
-        let mut out = MAGIC.to_vec();
-        out.push(VERSION);
-        out.extend(random);
+        let mut head = MAGIC.to_vec();
+        head.push(VERSION);
+        head.extend(saver.crowding.seed(&records).to_le_bytes());
+        head.extend(random);
         let ended = Host::of(l).ended.iter().chain(&saver.ended).take(MAX_ENDED);
-        push_number(&mut out, ended.clone().count() as u64);
-        ended.for_each(|place| push_text(&mut out, place));
-        push_number(&mut out, saver.used_in_order.len() as u64);
+        push_number(&mut head, ended.clone().count() as u64);
+        ended.for_each(|place| push_text(&mut head, place));
+        push_number(&mut head, saver.used_in_order.len() as u64);
         for chunk in &saver.used_in_order {
             let (name, text) = &loaded[*chunk];
-            push_text(&mut out, name);
-            push_text(&mut out, text);
+            push_text(&mut head, name);
+            push_text(&mut head, text);
         }
-        out.extend(records);
-        Ok(out)
+        match (head.len() + records.len()) as u64 > MAX_SNAPSHOT_BYTES {
+            true => Err(SaveError::Size),
+            false => Ok(Form { head, records }),
+        }
     }
 }
 
 impl Saver {
-    unsafe fn new(l: *mut lua_State, loaded: &[(Vec<u8>, Vec<u8>)], waiting: Waiting) -> Saver {
+    unsafe fn new(l: *mut lua_State, loaded: &[(Vec<u8>, Vec<u8>)], waiting: Waiting, seed: u32) -> Saver {
         unsafe {
             ffi::lua_newtable(l);
             Saver {
@@ -109,6 +129,7 @@ impl Saver {
                 used_in_order: Vec::new(),
                 deferred: VecDeque::new(),
                 looking: false,
+                crowding: Crowding::new(seed),
                 waiting,
                 ended: Vec::new(),
             }
@@ -131,6 +152,9 @@ impl Saver {
                 while next < self.objects.count() {
                     self.record(next)?;
                     next += 1;
+                    if self.out.len() as u64 > MAX_SNAPSHOT_BYTES {
+                        return Err(SaveError::Size);
+                    }
                 }
                 match self.deferred.pop_front() {
                     Some(table) => self.fields(table)?,
@@ -317,6 +341,7 @@ impl Saver {
                 // It is reachable, and nothing is collected.
                 let text = unsafe { std::slice::from_raw_parts(*text, *length) };
                 if text.len() <= LONG_TEXT {
+                    self.crowding.shared(text);
                     self.out.push(value::TEXT);
                     return push_text(&mut self.out, text);
                 }
@@ -331,7 +356,7 @@ impl Saver {
             }
             Key::Boolean(false) => self.out.push(value::FALSE),
             Key::Boolean(true) => self.out.push(value::TRUE),
-            Key::Object => self.out.push(value::NIL),
+            Key::Object(_) => self.out.push(value::NIL),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Where functions come from: the chunks that an interpreter compiled, and the place of each function in them.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_int};
 
@@ -17,7 +18,15 @@ pub(super) type Place = (usize, usize);
 pub(super) struct Sources {
     dumps: Vec<Dump>,
     /// Functions by the name of their chunk and their lines.
-    places: HashMap<(Vec<u8>, u32, u32), Vec<Place>>,
+    places: HashMap<(Vec<u8>, u32, u32), Candidates>,
+}
+
+/// Functions that have the name of their chunk and their lines in common: lines of a console are all of one name.
+#[derive(Default)]
+struct Candidates {
+    all: Vec<Place>,
+    /// By what they do, the first of equal ones; made when it is asked for.
+    by_code: OnceCell<HashMap<blake3::Hash, Place>>,
 }
 
 impl Sources {
@@ -28,7 +37,7 @@ impl Sources {
     pub(super) unsafe fn new(l: *mut lua_State, loaded: &[(Vec<u8>, Vec<u8>)]) -> Sources {
         unsafe {
             let mut dumps = std::mem::take(&mut Host::of(l).dumps);
-            let mut places: HashMap<(Vec<u8>, u32, u32), Vec<Place>> = HashMap::new();
+            let mut places: HashMap<(Vec<u8>, u32, u32), Candidates> = HashMap::new();
             let mut names: Vec<Vec<u8>> = vec![b"=prelude".to_vec(), b"=module".to_vec()];
             dumps.truncate(names.len());
             for (name, text) in loaded {
@@ -45,7 +54,7 @@ impl Sources {
             }
             for (chunk, (dump, name)) in dumps.iter().zip(names).enumerate() {
                 for (prototype, lines) in dump.lines().enumerate() {
-                    places.entry((name.clone(), lines.0, lines.1)).or_default().push((chunk, prototype));
+                    places.entry((name.clone(), lines.0, lines.1)).or_default().all.push((chunk, prototype));
                 }
             }
             Sources { dumps, places }
@@ -66,15 +75,23 @@ impl Sources {
             let key = (name, line(about.linedefined), line(about.lastlinedefined));
             let lost = SaveError::Foreign("a function without source");
             let candidates = self.places.get(&key).ok_or(lost)?;
-            if let [only] = candidates.as_slice() {
+            if let [only] = candidates.all.as_slice() {
                 return Ok(*only);
             }
             ffi::lua_pushvalue(l, index);
             let dump = Dump::read(chunks::dump(l));
             ffi::lua_pop(l, 1);
-            let dump = dump.map_err(|_| lost)?;
-            let same = |place: &&Place| self.dumps[place.0].is_same(place.1, &dump);
-            candidates.iter().find(same).copied().ok_or(lost)
+            let code = dump.ok().and_then(|dump| dump.fingerprint(0)).ok_or(lost)?;
+            let by_code = candidates.by_code.get_or_init(|| {
+                let mut by_code = HashMap::new();
+                for place in &candidates.all {
+                    if let Some(code) = self.dumps[place.0].fingerprint(place.1) {
+                        by_code.entry(code).or_insert(*place);
+                    }
+                }
+                by_code
+            });
+            by_code.get(&code).copied().ok_or(lost)
         }
     }
 }

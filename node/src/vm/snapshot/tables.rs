@@ -11,8 +11,9 @@ use super::restore::{RestoreError, Restorer};
 use super::save::{SaveError, Saver};
 use super::{push_number, record};
 
-/// How many objects a look at what is behind a key takes in.
+/// How many objects a look at what is behind a key takes in, and about how many bytes of them.
 const LOOKED_AT: u64 = 32;
+const LOOKED_BYTES: usize = 4096;
 
 /// A field: its key, and its value unless that is an object.
 struct Field {
@@ -31,13 +32,13 @@ impl Saver {
             ffi::lua_pushnil(l);
             while ffi::lua_next(l, table) != 0 {
                 let key = Key::read(l, -2);
-                if matches!(key, Key::Object) {
+                if matches!(key, Key::Object(_)) {
                     objects += 1;
                     ffi::lua_pushvalue(l, -2);
                     ffi::lua_rawseti(l, keys, objects);
                 } else {
                     let value = Key::read(l, -1);
-                    fields.push(Field { key, value: (!matches!(value, Key::Object)).then_some(value) });
+                    fields.push(Field { key, value: (!matches!(value, Key::Object(_))).then_some(value) });
                 }
                 ffi::lua_pop(l, 1);
             }
@@ -61,6 +62,9 @@ impl Saver {
             };
             push_number(&mut self.out, metatable);
             let (fields, objects) = self.fields_of(table);
+            if !self.looking {
+                self.crowding.table(fields.iter().map(|field| &field.key));
+            }
             let keys = ffi::lua_gettop(l);
             let is = |field: &Field, place: usize| matches!(field.key, Key::Integer(at) if at == place as i64 + 1);
             let first = fields.iter().position(|field| is(field, 0)).unwrap_or(fields.len());
@@ -110,8 +114,8 @@ impl Saver {
                 ffi::lua_rawgeti(l, keys, place);
                 let pointer = ffi::lua_topointer(l, -1) as usize;
                 let (known, look) = match self.objects.get(&pointer) {
-                    Some(known) => (known, Vec::new()),
-                    None => (u64::MAX, self.look(table, ffi::lua_gettop(l))?),
+                    Some(known) => (known, None),
+                    None => (u64::MAX, Some(*self.look(table, ffi::lua_gettop(l))?.as_bytes())),
                 };
                 order.push((known, look, place));
                 ffi::lua_settop(l, keys);
@@ -131,7 +135,7 @@ impl Saver {
     }
 
     /// What is behind a field, as it would be written, some objects deep.
-    unsafe fn look(&mut self, table: c_int, key: c_int) -> Result<Vec<u8>, SaveError> {
+    unsafe fn look(&mut self, table: c_int, key: c_int) -> Result<blake3::Hash, SaveError> {
         unsafe {
             let before = std::mem::take(&mut self.out);
             let counts = (self.objects.count(), self.upvalues.count(), self.long_texts.count(), self.used.count());
@@ -143,7 +147,8 @@ impl Saver {
             self.used.look();
             let mut done = self.object_field(table, key);
             let mut next = counts.0;
-            while done.is_ok() && next < self.objects.count().min(counts.0 + LOOKED_AT) {
+            while done.is_ok() && next < self.objects.count().min(counts.0 + LOOKED_AT) && self.out.len() < LOOKED_BYTES
+            {
                 done = self.record(next);
                 next += 1;
             }
@@ -154,7 +159,7 @@ impl Saver {
             self.long_texts.forget(counts.2);
             self.used.forget(counts.3);
             let seen = std::mem::replace(&mut self.out, before);
-            done.map(|()| seen)
+            done.map(|()| blake3::hash(&seen))
         }
     }
 
@@ -181,7 +186,7 @@ impl Saver {
                 Key::Float(float) => ffi::lua_pushnumber(self.l, *float),
                 Key::Text(text, length) => drop(ffi::lua_pushlstring(self.l, text.cast(), *length)),
                 Key::Boolean(boolean) => ffi::lua_pushboolean(self.l, c_int::from(*boolean)),
-                Key::Object => ffi::lua_pushnil(self.l),
+                Key::Object(_) => ffi::lua_pushnil(self.l),
             }
         }
     }
@@ -208,12 +213,12 @@ impl Restorer {
                     reader.value()?;
                 }
                 let others = reader.count()?;
-                let size = |count: u64| c_int::try_from(count).map_err(|_| RestoreError("a table is too large"));
-                ffi::lua_createtable(l, size(run)?, size(others)?);
                 for _ in 0..others {
                     reader.value()?;
                     reader.value()?;
                 }
+                let size = |count: u64| c_int::try_from(count).map_err(|_| RestoreError("a table is too large"));
+                ffi::lua_createtable(l, size(run)?, size(others)?);
                 return Ok(());
             }
             reader.at = start;
