@@ -9,6 +9,7 @@
 #![allow(clippy::expect_used, reason = "a benchmark that can't go on ends")]
 
 use std::process::Command;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use ao_node::vm::{Env, Launcher, Limits, Message, Program, Snapshot, Unit, Worker, runtime};
@@ -36,17 +37,20 @@ fn main() {
     runtime.block_on(async {
         match arguments.as_slice() {
             ["transfers", holders] => transfers(holders.parse().expect("a number of holders")).await,
+            ["rebuilds"] => rebuilds().await,
+            ["cold-starts"] => cold_starts(10_000).await,
             ["together"] => println!("{:.0}", together().await),
             [] => {
                 for holders in [0, 10_000, 1_000_000] {
                     transfers(holders).await;
                 }
                 dry_runs(10_000).await;
+                rebuilds().await;
                 cold_starts(10_000).await;
                 memory().await;
                 scaling();
             }
-            _ => println!("transfers HOLDERS, together, or nothing"),
+            _ => println!("transfers HOLDERS, rebuilds, cold-starts, together, or nothing"),
         }
     });
 }
@@ -64,7 +68,8 @@ async fn start() -> Worker {
         env: Env { process: unit("the-process"), module: unit("the-module") },
         limits: Limits { memory_bytes: 1 << 30, instructions: 1_000_000_000 },
     };
-    Worker::start(&Launcher::new(program()), &token).await.expect("a worker")
+    static LAUNCHER: LazyLock<Launcher> = LazyLock::new(|| Launcher::new(program()));
+    Worker::start(&LAUNCHER, &token).await.expect("a worker")
 }
 
 impl Token {
@@ -146,6 +151,27 @@ async fn dry_runs(holders: usize) {
         times.push(started.elapsed());
     }
     println!("dry-run with {holders} holders: {}", spread(times));
+}
+
+/// What a rebuild consists of: a state becomes bytes and comes back from them, over the socket; and starting a worker.
+async fn rebuilds() {
+    for holders in [0, 10_000, 1_000_000] {
+        let mut token = Token::new(holders).await;
+        let (mut starting, mut saving, mut restoring) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..if holders > 100_000 { 3 } else { 30 } {
+            let started = Instant::now();
+            let snapshot = token.worker.save().await.expect("a state");
+            saving.push(started.elapsed());
+            let started = Instant::now();
+            let mut worker = start().await;
+            starting.push(started.elapsed());
+            let started = Instant::now();
+            worker.restore(&snapshot).await.expect("a state");
+            restoring.push(started.elapsed());
+        }
+        println!("{holders} holders: start {}", spread(starting));
+        println!("  save {}; restore {}", spread(saving), spread(restoring));
+    }
 }
 
 /// From nothing to the state after a slot, at several slots near the end of a long log: the newest snapshot, and what

@@ -567,9 +567,6 @@ mod tests {
             let expected = Err("memory limit of 67108864 bytes exceeded".to_string());
             assert_eq!(run_within(code, patient), expected, "{code}");
         }
-        // Little is wished for, and each wish takes a search through all that is held.
-        let code = "local t = {} for i = 1, 1e5 do t[i] = {} end local s = ('x'):rep(56 << 20) while true do t.x = {} end";
-        assert_eq!(run(code), Err("compute limit of 20000000 instructions exceeded".to_string()));
         // What was garbage does not count.
         assert_true("for i = 1, 12 do local s = ('x'):rep(1000):rep(8000) end return true");
     }

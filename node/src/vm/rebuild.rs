@@ -12,10 +12,11 @@
 //! the same: what still waits then is ended, and the next message's evaluation is told where it waited. One answer that
 //! never comes would otherwise end all snapshots.
 
-/// Least number of charged instructions between two rebuild points that no pause makes.
-const MIN_CHARGED: u64 = 10_000_000;
-/// Instructions that pay for a byte of the last snapshot.
-const CHARGED_PER_BYTE: u64 = 50;
+/// Least number of charged instructions between two rebuild points that no pause makes: a tenth of a second of work or
+/// so, which is what a cold start repeats at most.
+const MIN_CHARGED: u64 = 8_000_000;
+/// Instructions that pay for a byte of the last snapshot: a rebuild takes less than a tenth of the time between two.
+const CHARGED_PER_BYTE: u64 = 16;
 /// Slots after the first try of a rebuild until it is done though coroutines wait.
 pub(super) const MAX_POSTPONED_SLOTS: u64 = 1000;
 /// The same in work: so many times what is charged between two rebuild points.
@@ -118,7 +119,7 @@ mod tests {
         let mut large = SinceRebuild::new(1_000_000);
         large.evaluated(MIN_CHARGED + 1, 0);
         assert!(!large.is_due(0));
-        large.evaluated(40_000_000, 0);
+        large.evaluated(8_000_000, 0);
         assert!(large.is_due(0));
     }
 }

@@ -1,7 +1,37 @@
 //! Numbers of things in the order in which they are first met, with a way to number some for a look only.
 
 use std::collections::HashMap;
-use std::hash::Hash;
+use std::hash::{Hash, Hasher};
+
+/// A text of the interpreter, known by its bytes and not by where they are.
+#[derive(Clone, Copy)]
+pub(super) struct Text(*const u8, usize);
+
+impl Text {
+    /// # Safety
+    /// The text stays where it is as long as this, or a copy of it, is used.
+    pub(super) unsafe fn new(text: *const u8, length: usize) -> Text {
+        Text(text, length)
+    }
+
+    fn bytes(&self) -> &[u8] {
+        unsafe { std::slice::from_raw_parts(self.0, self.1) }
+    }
+}
+
+impl PartialEq for Text {
+    fn eq(&self, other: &Text) -> bool {
+        self.bytes() == other.bytes()
+    }
+}
+
+impl Eq for Text {}
+
+impl Hash for Text {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.bytes().hash(state);
+    }
+}
 
 /// Numbers from 0.
 pub(super) struct Numbering<K> {

@@ -12,7 +12,7 @@ use super::super::order::Key;
 use super::super::prototype::MAX_FACTORY_UPVALUES;
 use super::super::{chunks, permanent};
 use super::crowding::Crowding;
-use super::numbering::Numbering;
+use super::numbering::{Numbering, Text};
 use super::sources::{Place, Sources};
 use super::{ITERATORS, LONG_TEXT, MAGIC, MAX_ENDED, VERSION, coroutine, push_number, push_text, record, value};
 
@@ -62,7 +62,7 @@ pub(super) struct Saver {
     /// Closures of one prototype over the same upvalues are one.
     pub(super) closures: Numbering<(Place, Vec<usize>)>,
     pub(super) upvalues: Numbering<usize>,
-    pub(super) long_texts: Numbering<[u8; 32]>,
+    pub(super) long_texts: Numbering<Text>,
     pub(super) sources: Sources,
     /// Numbers in the snapshot of the chunks that `load` compiled.
     pub(super) used: Numbering<usize>,
@@ -339,13 +339,13 @@ impl Saver {
             }
             Key::Text(text, length) => {
                 // It is reachable, and nothing is collected.
-                let text = unsafe { std::slice::from_raw_parts(*text, *length) };
+                let (known, text) = unsafe { (Text::new(*text, *length), std::slice::from_raw_parts(*text, *length)) };
                 if text.len() <= LONG_TEXT {
                     self.crowding.shared(text);
                     self.out.push(value::TEXT);
                     return push_text(&mut self.out, text);
                 }
-                let (number, new) = self.long_texts.number(*blake3::hash(text).as_bytes());
+                let (number, new) = self.long_texts.number(known);
                 if new {
                     self.out.push(value::NEW_LONG_TEXT);
                     push_text(&mut self.out, text);
