@@ -217,6 +217,11 @@ async fn check(name: &str, lines: &[&str], of_runtime: bool, dice: &mut Dice) ->
             // What was asked for is not what a rebuild point gave.
             worker.take_snapshot();
         }
+        if slot < count {
+            // It is killed in the middle of what comes next, or of what it does with it.
+            let in_the_middle = std::time::Duration::from_micros(dice.roll(3000) as u64);
+            let _ = tokio::time::timeout(in_the_middle, worker.apply(at as u64, &script.messages[at..])).await;
+        }
         let kept = expected.outcomes[first..slot].to_vec();
         assert_eq!(run.outcomes, kept, "{name}: killed after slot {slot}, from {first}");
         if slot == count {

@@ -164,6 +164,37 @@ const PROGRAMS: &[(&str, &str, &str)] = &[
         "local k = {} for i = 1, 3e5 do k[i] = { i } end while true do local t = { {} } end",
         EITHER,
     ),
+    (
+        "an emptied table that is looked into",
+        "local t = {} for i = 1, 5e5 do t[i] = i end for i = 1, 5e5 do t[i] = nil end while true do next(t) end",
+        BUDGET,
+    ),
+    (
+        "an emptied table that is walked",
+        "local t = {} for i = 1, 3e5 do t[-i] = i end for k in pairs(t) do t[k] = nil end while true do for _ in pairs(t) do end end",
+        BUDGET,
+    ),
+    (
+        "traces in the depth",
+        "local function f(n) if n > 0 then return 1 + f(n - 1) end while true do debug.traceback() end end f(150000)",
+        BUDGET,
+    ),
+    (
+        "questions in the depth",
+        "local function f(n) if n > 0 then return 1 + f(n - 1) end while true do debug.getinfo(150000) end end f(150000)",
+        BUDGET,
+    ),
+    ("numbers to text", "local s while true do s = 1e300 .. '' end", BUDGET),
+    (
+        "garbage at the limit of memory",
+        "local k = {} for i = 1, 640 do k[i] = ('x'):rep(98000) .. i end for i = 1, 1e9 do k = { k } end",
+        MEMORY_TEXT,
+    ),
+    (
+        "an outbox of emptied tables",
+        "local t = {} for i = 1, 3e5 do t[-i] = i end for k in pairs(t) do t[k] = nil end t.x = 1 for i = 1, 900 do Send({ Target = 'x', Data = t }) end return ('x'):rep(9 << 20)",
+        "larger than",
+    ),
     ("a huge outbox", "for i = 1, 1e5 do Send({ Target = 'x', Data = 'y' }) end", "at most 1000 are allowed"),
     (
         "an outbox of long texts",

@@ -600,6 +600,28 @@ async fn a_copy_of_the_zygote_computes_what_a_new_run_does() {
 }
 
 #[tokio::test]
+async fn a_worker_takes_no_more_memory_than_it_is_granted() {
+    let mut process = Process::start().await;
+    let grow = "t = {} for i = 1, 40 do t[i] = ('x'):rep(1000000) end return #t";
+    process.worker.grant(16 << 20);
+    assert_eq!(process.eval("1 + 1").await, "2");
+    let before = process.worker.save().await.unwrap();
+    // The copy of a dry-run too, which the process survives.
+    let dry = process.worker.evaluate_without_keeping(&eval(grow)).await;
+    assert!(matches!(dry, Err(VmError::Refused(cause)) if cause.contains("more memory")));
+    match process.worker.apply(process.slot, &[eval(grow)]).await {
+        Err(VmError::Outgrown { granted }) => assert_eq!(granted, 16 << 20),
+        other => panic!("{other:?}"),
+    }
+    // Another one with more of it computes what one without bounds does.
+    let mut worker = Worker::start(&launcher(), &program(&runtime::source())).await.unwrap();
+    worker.restore(&before).await.unwrap();
+    worker.grant(60 << 20);
+    let outcome = worker.apply(process.slot, &[eval(grow)]).await.unwrap().remove(0);
+    assert_eq!((shown(&outcome), worker.heap_bytes() > 40 << 20), ("40".to_string(), true));
+}
+
+#[tokio::test]
 async fn a_module_that_can_not_run_outlives_pauses() {
     for source in ["this is no Lua", "handle = 5", "local t = {} while true do t[#t + 1] = {} end"] {
         let mut worker = Worker::start(&launcher(), &program(source)).await.unwrap();

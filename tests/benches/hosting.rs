@@ -2,8 +2,8 @@
 //! holders, with errors among them; dry-runs; starting from a snapshot; memory; and many processes on two processors.
 //!
 //! ```sh
-//! cargo bench --locked -p ao-tests --bench hosting            # all
-//! cargo bench --locked -p ao-tests --bench hosting -- transfers 10000
+//! cargo bench --locked --workspace --bench hosting            # all
+//! cargo bench --locked --workspace --bench hosting -- transfers 10000
 //! ```
 
 #![allow(clippy::expect_used, reason = "a benchmark that can't go on ends")]

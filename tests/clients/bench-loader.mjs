@@ -68,7 +68,7 @@ async function loader (holders) {
 
 function worker (holders) {
   const output = execFileSync('cargo', [
-    'bench', '--locked', '-p', 'ao-tests', '--bench', 'hosting', '--', 'transfers', String(holders)
+    'bench', '--locked', '--workspace', '--bench', 'hosting', '--', 'transfers', String(holders)
   ], { cwd: repository, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] })
   return Number(/in batches +(\d+) a second/.exec(output)[1])
 }

@@ -8,8 +8,10 @@
 mod program;
 mod resume;
 mod room;
+mod stall;
 
 pub use room::half_of_memory;
+pub use stall::Stalled;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,7 +32,8 @@ use tracing::{debug, warn};
 use super::dry_run::{Answers, DryRun, DryRunError, DryRuns, Question, View};
 use super::{Change, World};
 use crate::vm::{Launcher, VmError, Worker};
-use room::{MAX_WORKERS, Room};
+use room::{MAX_WORKERS, Place, Room};
+use stall::Stall;
 
 /// How long a worker without work is kept.
 const IDLE: Duration = Duration::from_secs(60);
@@ -69,39 +72,12 @@ struct Task {
     heap_bytes: AtomicU64,
 }
 
-/// Why a process is not computed here.
-#[derive(Clone, Debug)]
-pub struct Stalled {
-    /// The reason, for people.
-    pub reason: String,
-    /// Whether it can't change: nothing will come of waiting.
-    pub for_good: bool,
-}
-
 /// What came of looking for a question.
 enum Asked {
     Nothing,
     Answered,
     /// The worker did not survive it.
     Lost,
-}
-
-/// Why a process is not computed here for now. Never an outcome: nothing is attested.
-enum Stall {
-    /// Something this node lacks for now.
-    Reason(String),
-    /// Something that this node never does.
-    ForGood(String),
-    /// Slots of which one took more processor time than it may; with patience too, if that is so.
-    Overrun { first: u64, last: u64, patiently: bool, seconds: u64 },
-    /// The log failed.
-    Log(LogError),
-}
-
-impl From<LogError> for Stall {
-    fn from(cause: LogError) -> Stall {
-        Stall::Log(cause)
-    }
 }
 
 impl Computer {
@@ -221,19 +197,12 @@ impl Computer {
             let stalled = match self.compute(&process, &task, slow).await {
                 Ok(()) => None,
                 Err(Stall::Log(cause)) => return self.0.world.fail(&cause),
-                Err(Stall::Reason(reason)) => Some(Stalled { reason, for_good: false }),
-                Err(Stall::ForGood(reason)) => Some(Stalled { reason, for_good: true }),
                 Err(Stall::Overrun { first, last, patiently: false, seconds }) => {
                     warn!(%process, first, last, seconds, "an evaluation takes too long; it is given more time");
                     slow = Some(last);
                     continue;
                 }
-                Err(Stall::Overrun { first, seconds, .. }) => Some(Stalled {
-                    reason: format!(
-                        "stalled at slot {first}: evaluating it takes more than {seconds} s of processor time here"
-                    ),
-                    for_good: true,
-                }),
+                Err(other) => Some(other.shown()),
             };
             match stalled {
                 None => {
@@ -286,9 +255,9 @@ impl Computer {
             None => None,
         };
         let mut place = self.0.room.clone().take(task.heap_bytes.load(Ordering::Relaxed)).await;
-        let failed = |cause: VmError| Stall::Reason(cause.to_string());
-        let mut worker = Worker::start(&self.0.launcher, &program).await.map_err(failed)?;
-        let mut pause = self.bring_up(process, &mut worker).await?;
+        let mut worker = Worker::start(&self.0.launcher, &program).await?;
+        worker.grant(place.granted());
+        let Some(mut pause) = grown(self.bring_up(process, &mut worker).await, task, &place)? else { return Ok(()) };
         let mut batch = 1;
         loop {
             if !place.is_kept(worker.heap_bytes()) {
@@ -296,6 +265,7 @@ impl Computer {
                 task.heap_bytes.store(worker.heap_bytes(), Ordering::Relaxed);
                 return Ok(());
             }
+            worker.grant(place.granted());
             // One between slots: neither waits for all of the others.
             let asked = match self.dry_run_of(process, task, &mut worker).await? {
                 Asked::Nothing => false,
@@ -326,7 +296,8 @@ impl Computer {
             if !patiently {
                 drop(patience.take());
             }
-            let outcomes = self.evaluate(&jobs, &mut worker, patiently).await?;
+            let evaluated = self.evaluate(&jobs, &mut worker, patiently).await;
+            let Some(outcomes) = grown(evaluated, task, &place)? else { return Ok(()) };
             // After an error the worker starts over from what went well: one slot at a time, then more again.
             let clean = outcomes.iter().all(|outcome| outcome.error.is_none());
             batch = if clean { (batch * 2).min(MAX_BATCH) } else { 1 };
@@ -363,7 +334,7 @@ impl Computer {
         };
         evaluated.map_err(|cause| match cause {
             VmError::Overrun { seconds } => Stall::Overrun { first, last, patiently, seconds },
-            other => Stall::Reason(other.to_string()),
+            other => other.into(),
         })
     }
 
@@ -397,4 +368,16 @@ fn publish(world: &World, attested: &Attested) {
             debug!(%cause, "an attestation was not published");
         }
     });
+}
+
+/// Where a worker needs more memory than its place has, and there are larger ones: the next try asks for one.
+fn grown<T>(result: Result<T, Stall>, task: &Task, place: &Place) -> Result<Option<T>, Stall> {
+    match result {
+        Err(Stall::Outgrown { granted }) if !place.is_all() => {
+            debug!(granted, "a worker needs a larger place");
+            task.heap_bytes.store(granted.saturating_mul(2), Ordering::Relaxed);
+            Ok(None)
+        }
+        result => result.map(Some),
+    }
 }

@@ -6,7 +6,7 @@
 //! no headers. Memory that was taken is kept until the arena ends, but the pages of large free blocks are given back.
 //! Since nothing outside of an arena needs to know of what is in it, it can be made what it was before: [`Image`].
 
-use std::ffi::c_void;
+use std::ffi::{c_int, c_void};
 use std::io;
 use std::ptr;
 
@@ -18,7 +18,9 @@ pub(super) const ARENA_BYTES: usize = 5 << 30;
 /// class keep from the others is bounded by it.
 const LIMIT_FACTOR: usize = 2;
 const LIMIT_MORE: usize = 64 << 20;
-/// How much of it is made usable at once.
+/// The exit code of a process whose heap needs more than the node granted.
+pub(super) const OUTGROWN: c_int = 97;
+/// How much of it is made usable at once, and may be taken in any case.
 const EXTENT: usize = 8 << 20;
 /// Blocks up to this size come in steps of [`GRAIN`]; above, each doubling has four classes.
 const SMALL: usize = 1024;
@@ -39,6 +41,8 @@ pub(super) struct Arena {
     usable: usize,
     /// Most bytes that are given out.
     limit: usize,
+    /// What the node lets this worker take; whoever needs more ends, to be started again when there is more.
+    granted: usize,
     /// The first free block of each class; its first bytes are the address of the next one.
     free: [*mut c_void; CLASSES],
 }
@@ -64,7 +68,8 @@ impl Arena {
         if base == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        let mut arena = Arena { base: base.cast(), taken: 0, usable: 0, limit: 0, free: [ptr::null_mut(); CLASSES] };
+        let (base, free) = (base.cast(), [ptr::null_mut(); CLASSES]);
+        let mut arena = Arena { base, taken: 0, usable: 0, limit: 0, granted: usize::MAX, free };
         arena.limit_to(held);
         Ok(arena)
     }
@@ -72,6 +77,11 @@ impl Arena {
     /// Sets how many bytes may be held at a time.
     pub(super) fn limit_to(&mut self, held: usize) {
         self.limit = held.saturating_mul(LIMIT_FACTOR).saturating_add(LIMIT_MORE).min(ARENA_BYTES);
+    }
+
+    /// Sets how many bytes may be taken before the process ends with [`OUTGROWN`].
+    pub(super) fn grant(&mut self, bytes: usize) {
+        self.granted = bytes;
     }
 
     /// Whether it is where all arenas of workers are.
@@ -182,6 +192,9 @@ impl Arena {
     /// Lets what is below `end` be touched. Where the system has no memory left the process ends: that is no property
     /// of what it computes.
     fn make_usable(&mut self, end: usize) {
+        if end > self.usable && end > self.granted.max(EXTENT) {
+            unsafe { libc::_exit(OUTGROWN) };
+        }
         while self.usable < end {
             let length = EXTENT.max(end - self.usable).next_multiple_of(EXTENT).min(ARENA_BYTES - self.usable);
             unsafe {

@@ -12,9 +12,12 @@ use mlua::ffi::{self, lua_State};
 use thiserror::Error;
 
 use super::order::Key;
+use super::places::places;
 
 /// Deepest nesting of tables in a result; a table that contains itself ends here too.
 pub(super) const MAX_DEPTH: c_int = 64;
+/// Places of a table that count as much as a byte of it: looking at them takes time, filled or not.
+const PLACES_PER_BYTE: u64 = 64;
 /// Bytes of a field's name that errors show.
 const MAX_SHOWN_NAME: usize = 64;
 
@@ -102,7 +105,7 @@ impl Encoder {
         without: &[&str],
         depth: c_int,
     ) -> Result<(), EncodeError> {
-        self.count(2)?;
+        self.count(2 + (unsafe { places(l, index) } / PLACES_PER_BYTE) as usize)?;
         let Some(length) = (unsafe { list_length(l, index) }) else {
             return unsafe { self.object(l, index, out, path, without, depth) };
         };

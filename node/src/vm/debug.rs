@@ -53,8 +53,8 @@ pub(super) unsafe extern "C-unwind" fn traceback(l: *mut lua_State) -> c_int {
     }
 }
 
-/// `debug.getinfo([thread,] function or level [, what])`: as in Lua, but for `activelines`; and functions of the host are
-/// described, not given: some are none of a program's business.
+/// `debug.getinfo([thread,] function or level [, what])`: as in Lua, but for `activelines`; and functions of the host
+/// are described, not given: some are none of a program's business.
 pub(super) unsafe extern "C-unwind" fn getinfo(l: *mut lua_State) -> c_int {
     unsafe {
         let (of, shift) = asked_about(l);

@@ -29,8 +29,9 @@ pub(super) enum Request<Text, Environment, Batch> {
     /// The first frame. Answered with [`Reply::Ready`].
     /// Requests may take so many seconds of processor time each.
     Start { source: Text, env: Environment, memory_bytes: u64, instructions: u64, seconds: u64 },
-    /// Evaluate and keep, in order; the slot is the first message's. Patiently: within more processor time.
-    Apply { first_slot: u64, messages: Batch, patiently: bool },
+    /// Evaluate and keep, in order; the slot is the first message's. Patiently: within more processor time. The heap
+    /// may take so many bytes from now on.
+    Apply { first_slot: u64, messages: Batch, patiently: bool, granted: u64 },
     /// Evaluate one message and forget that it happened.
     Dry { message: Batch },
     /// Show the variables, or one of them.

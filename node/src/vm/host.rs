@@ -158,9 +158,15 @@ impl Host {
         }
     }
 
-    /// Lets the host itself take what it needs, until [`Host::limit_memory`].
+    /// Sets how much the heap may take of this machine; no property of what is computed.
+    pub(super) fn grant(&mut self, bytes: u64) {
+        self.arena.grant(usize::try_from(bytes).unwrap_or(usize::MAX));
+    }
+
+    /// Lets the host itself take what it needs, until [`Host::limit_memory`] and [`Host::grant`].
     pub(super) fn lift_limits(&mut self) {
         self.limit_memory(u64::MAX);
+        self.grant(u64::MAX);
         self.end();
         (self.stop, self.refused) = (None, None);
     }

@@ -12,6 +12,7 @@ use ao_protocol::message::Message;
 use ao_protocol::module::Limits;
 use ao_protocol::outcome::Outcome;
 
+use super::arena::OUTGROWN;
 use super::confine::{self, check};
 use super::frame::{self, MAX_BATCH_BYTES, MAX_SNAPSHOT_BYTES, OwnedRequest, Reply, Request, Saved};
 use super::interpreter::Interpreter;
@@ -77,7 +78,10 @@ pub(super) fn serve(mut requests: UnixStream, ready: Option<Interpreter>) -> io:
         match request {
             Request::Start { .. } => host.refuse("it is running a program already")?,
             Request::Apply { messages, .. } if messages.is_empty() => host.refuse("there is no message to apply")?,
-            Request::Apply { first_slot, messages, .. } => host.apply(first_slot, messages)?,
+            Request::Apply { first_slot, messages, granted, .. } => {
+                host.interpreter.grant(granted);
+                host.apply(first_slot, messages)?;
+            }
             Request::Dry { message } => host.dry_run(&message)?,
             Request::View { name } => host.view(name.as_deref())?,
             Request::Restore { slot, bytes } => host.restore(slot, bytes)?,
@@ -308,6 +312,9 @@ impl Host {
         }
         match twin::wait_for(child)? {
             0 => Ok(()),
+            status if libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == OUTGROWN => {
+                self.refuse("it needs more memory than there is for this process now")
+            }
             status => self.refuse(&format!("the copy that was to answer ended with status {status}")),
         }
     }

@@ -94,8 +94,8 @@ impl Interpreter {
         }
     }
 
-    /// Lets a process have it whose module this interpreter has run, before it evaluates anything. False if that process
-    /// may use less than was allowed here: with it the module might not have run.
+    /// Lets a process have it whose module this interpreter has run, before it evaluates anything. False if that
+    /// process may use less than was allowed here: with it the module might not have run.
     pub(super) fn hand_over(&mut self, env: Env, limits: Limits) -> bool {
         let enough = limits.memory_bytes >= self.limits.memory_bytes && limits.instructions >= self.limits.instructions;
         if self.broken.is_some() || !enough {
@@ -109,6 +109,11 @@ impl Interpreter {
     /// Whether addresses in its heap are those of every other worker.
     pub(super) fn is_in_place(&self) -> bool {
         self.host.is_in_place()
+    }
+
+    /// Sets how much its heap may take of this machine; then the process ends.
+    pub(super) fn grant(&mut self, bytes: u64) {
+        self.host.grant(bytes);
     }
 
     /// What its heap took from the system so far, in bytes.

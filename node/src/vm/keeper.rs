@@ -1,9 +1,9 @@
 //! The first process of a worker: starts the host process and waits.
 //!
 //! It holds the socket that the node keeps open as long as it wants the worker, and begins with writing its process id
-//! there. When the socket ends (the worker was dropped, or the node is gone, however it ended) it kills the host and all
-//! its copies at once, busy or not. It is the subreaper of all of them, so it collects those that end; after the last
-//! it writes the status of the last one that failed, and ends itself. It runs no Lua.
+//! there. When the socket ends (the worker was dropped, or the node is gone, however it ended) it kills the host and
+//! all its copies at once, busy or not. It is the subreaper of all of them, so it collects those that end; after the
+//! last it writes the status of the last one that failed, and ends itself. It runs no Lua.
 
 use std::fs::File;
 use std::io;
@@ -12,6 +12,7 @@ use std::os::unix::net::UnixStream;
 
 use libc::{c_int, pid_t};
 
+use super::arena::OUTGROWN;
 use super::confine::{self, check};
 use super::host_process;
 use super::interpreter::Interpreter;
@@ -137,6 +138,11 @@ fn keep(host: pid_t, signals: OwnedFd) -> io::Result<c_int> {
             }
         }
     }
+}
+
+/// Whether an exit code says that more memory was needed than was granted.
+pub(super) fn outgrew(code: u32) -> bool {
+    code == OUTGROWN as u32
 }
 
 /// What the keeper's number at the end says about the processes it kept.

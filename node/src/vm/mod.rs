@@ -9,12 +9,13 @@
 //! ```
 //!
 //! A [`Worker`] is the node's own executable in worker mode ([`run_worker`]), or a copy of one that is ready
-//! ([`run_zygote`]), so a process that crashes, hangs or exhausts its memory takes nothing else with it. Inside, everything is single-threaded, which is what makes
-//! `fork` sound: the state to go back to is a paused copy of the whole process, whatever it holds.
+//! ([`run_zygote`]), so a process that crashes, hangs or exhausts its memory takes nothing else with it. Inside,
+//! everything is single-threaded, which is what makes `fork` sound: the state to go back to is a paused copy of the
+//! whole process, whatever it holds.
 //!
 //! - [`interpreter`]: one Lua state; [`host`]: its limits; [`arena`]: its heap; [`sandbox`]: its library, with
-//!   [`order`] (`pairs`, `next`), [`sort`], [`search`] over [`pattern`] (`find`, `gsub`), [`text`] (`tostring`), [`debug`],
-//!   [`math`], [`random`], [`list`], [`crypto`], [`protected`] (`pcall`, coroutines).
+//!   [`order`] (`pairs`, `next`), [`places`], [`sort`], [`search`] over [`pattern`] (`find`, `gsub`), [`text`]
+//!   (`tostring`), [`debug`], [`math`], [`random`], [`list`], [`crypto`], [`protected`] (`pcall`, coroutines).
 //! - [`values`], [`canonical`]: messages into Lua, results out of it; [`view`]: the variables, to be looked at.
 //! - [`snapshot`]: the state as bytes and back, with [`chunks`], [`prototype`] and [`permanent`] for functions;
 //!   [`rebuild`]: when the state is replaced by its own snapshot.
@@ -44,6 +45,7 @@ mod math;
 mod order;
 mod pattern;
 mod permanent;
+mod places;
 mod protected;
 mod prototype;
 mod random;
@@ -107,6 +109,12 @@ pub enum VmError {
     Overrun {
         /// The limit.
         seconds: u64,
+    },
+    /// The heap needed more of this machine's memory than it was granted; the worker ended.
+    #[error("more than the granted {granted} bytes of memory are needed")]
+    Outgrown {
+        /// What it was granted.
+        granted: u64,
     },
     /// The worker can't do what it was asked to, and lives on.
     #[error("the worker process refused: {0}")]

@@ -15,11 +15,14 @@ use std::ffi::c_int;
 use mlua::ffi::{self, lua_State};
 
 use super::host::{self, charge, charge_items};
+use super::places::places;
 
 /// Instructions charged for each key that is sorted: about what sorting one takes.
 const INSTRUCTIONS_PER_KEY: u64 = 60;
 /// Instructions charged for each key that is looked at in search of the smallest.
 const INSTRUCTIONS_PER_LOOK: u64 = 12;
+/// Places of a table that are passed for one instruction, filled or not.
+const PLACES_PER_INSTRUCTION: u64 = 8;
 /// Instructions charged for a step of `next` within remembered keys.
 const INSTRUCTIONS_PER_STEP: u64 = 16;
 
@@ -156,6 +159,7 @@ impl Sorted {
 unsafe fn push_sorted(l: *mut lua_State, table: c_int) -> *mut Sorted {
     unsafe {
         ffi::luaL_checkstack(l, 6, std::ptr::null());
+        charge(l, places(l, table) / PLACES_PER_INSTRUCTION);
         let mut length: usize = 0;
         ffi::lua_pushnil(l);
         while ffi::lua_next(l, table) != 0 {
@@ -306,6 +310,7 @@ pub(super) unsafe extern "C-unwind" fn next(l: *mut lua_State) -> c_int {
 unsafe fn smallest(l: *mut lua_State) -> c_int {
     unsafe {
         ffi::luaL_checkstack(l, 6, std::ptr::null());
+        charge(l, places(l, 1) / PLACES_PER_INSTRUCTION);
         let mut keys = 0;
         // Index 2 holds the smallest key so far, nil at first.
         ffi::lua_pushnil(l);

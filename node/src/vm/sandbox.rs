@@ -213,8 +213,8 @@ unsafe extern "C-unwind" fn timestamp(l: *mut lua_State) -> c_int {
     }
 }
 
-/// `setmetatable(t, metatable)`: refuses finalizers, which would never run. Weak tables are allowed, as programs use them
-/// for what they could also forget later; nothing in them is forgotten.
+/// `setmetatable(t, metatable)`: refuses finalizers, which would never run. Weak tables are allowed, as programs use
+/// them for what they could also forget later; nothing in them is forgotten.
 unsafe extern "C-unwind" fn setmetatable(l: *mut lua_State) -> c_int {
     unsafe {
         ffi::luaL_checktype(l, 1, ffi::LUA_TTABLE);

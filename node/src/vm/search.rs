@@ -389,7 +389,7 @@ end
 
     #[test]
     fn every_result_and_error_is_that_of_lua() {
-        assert_eq!(run(COMPARE, 25_000, u64::MAX), (None, None));
+        assert_eq!(run(COMPARE, 100_000, u64::MAX), (None, None));
     }
 
     #[test]

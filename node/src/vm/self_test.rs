@@ -1,5 +1,6 @@
 //! Whether this build computes what every other one does: the order of native iteration (which shows the string hash
-//! and its seed), the power operator, and functions of `math`, against known values.
+//! and its seed), the power operator and functions of `math`, what is charged (which shows how much memory things
+//! take), and how tables are laid out, against known values.
 
 use std::fmt::Write;
 
@@ -9,6 +10,7 @@ use mlua::ffi;
 
 use super::VmError;
 use super::interpreter::Interpreter;
+use super::places::places;
 
 const LIMITS: Limits = Limits { memory_bytes: 16 << 20, instructions: 10_000_000 };
 
@@ -25,6 +27,8 @@ function handle()
     add(math.log(x, 10)) add(math.sin(x)) add(math.cos(x)) add(math.tan(x)) add(math.atan(x, 2))
     add(math.asin(x / 8)) add(math.acos(x / 8)) add(math.sqrt(x)) add(math.fmod(x, 0.3))
   end
+  local zero = 0.0
+  add(zero / zero) add(-(zero / zero)) add(1 / zero - 1 / zero) add(math.sqrt(-1)) add(1.5 % zero) add((-1) ^ 0.5)
   return { Output = table.concat(bits) }
 end
 "#;
@@ -32,7 +36,12 @@ end
 /// blake3 of the values of `probe` in native order, a line each.
 const KNOWN_ORDER: &str = "fa707ea54693d4b403324805d65e058df575f1c9dbba51d62a03ea77d277a309";
 /// blake3 of the output of `handle`.
-const KNOWN_BITS: &str = "5d50dca4bc8599f9cc3f5ebc9b60d03bd856f74325d9b10d973da3549c34805d";
+const KNOWN_BITS: &str = "54995c45f295a71ec46a18116c077d344670b0156269f862c822cebfacca3834";
+
+/// What `handle` is charged.
+const KNOWN_CHARGE: &str = "181363";
+/// How many places tables have that are made for some list and hash sizes.
+const KNOWN_PLACES: &str = "1 101 64 1124";
 
 /// Compares this build and machine with known values. Where it fails, nothing may be attested: the values would
 /// differ from those of others.
@@ -43,7 +52,9 @@ pub fn self_test() -> Result<(), VmError> {
         return Err(VmError::SelfTest(error));
     }
     compare("the power operator or a function of math", &hash(&outcome.output), KNOWN_BITS)?;
-    compare("the string hash or its seed", &hash(&native_order(&interpreter)), KNOWN_ORDER)
+    compare("what is charged", &outcome.gas_used.to_string(), KNOWN_CHARGE)?;
+    compare("the string hash or its seed", &hash(&native_order(&interpreter)), KNOWN_ORDER)?;
+    compare("the layout of tables", &table_places(&interpreter), KNOWN_PLACES)
 }
 
 fn compare(what: &str, found: &str, known: &str) -> Result<(), VmError> {
@@ -71,6 +82,19 @@ fn native_order(interpreter: &Interpreter) -> String {
         ffi::lua_settop(l, 0);
     }
     order
+}
+
+fn table_places(interpreter: &Interpreter) -> String {
+    let l = interpreter.raw();
+    let sizes = [(0, 0), (100, 0), (0, 33), (100, 1000)];
+    let found = sizes.map(|(list, hash)| unsafe {
+        // Far below the limits: no error can be raised.
+        ffi::lua_createtable(l, list, hash);
+        let found = places(l, -1);
+        ffi::lua_settop(l, 0);
+        found.to_string()
+    });
+    found.join(" ")
 }
 
 #[cfg(test)]

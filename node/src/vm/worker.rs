@@ -13,7 +13,7 @@ use tracing::warn;
 
 use super::frame::{self, MAX_BATCH_BYTES, MAX_SNAPSHOT_BYTES, Reply, Request, Saved};
 use super::host_process::PATIENCE;
-use super::keeper::{describe_exit, overran};
+use super::keeper::{describe_exit, outgrew, overran};
 use super::launcher::{Files, Launcher};
 use super::{Message, Outcome, Program, VmError};
 
@@ -42,6 +42,8 @@ pub struct Worker {
     processor_time: Duration,
     /// What the interpreter's heap took, as far as is known.
     heap_bytes: u64,
+    /// What it may take.
+    granted: u64,
     /// False from the start of a request until its answer: a call that was interrupted leaves it so.
     in_step: bool,
     /// What came with the last outcomes.
@@ -94,6 +96,7 @@ impl Worker {
             diagnostics: Some(tokio::spawn(end_of(errors))),
             processor_time: launcher.processor_time(),
             heap_bytes: 0,
+            granted: u64::MAX,
             in_step: true,
             snapshot: None,
         };
@@ -132,7 +135,8 @@ impl Worker {
         patiently: bool,
     ) -> Result<Vec<Outcome>, VmError> {
         let messages = &messages[..batch_length(messages)];
-        match self.ask(&Request::<&str, (), _>::Apply { first_slot, messages, patiently }).await? {
+        let granted = self.granted;
+        match self.ask(&Request::<&str, (), _>::Apply { first_slot, messages, patiently, granted }).await? {
             Reply::Outcomes { outcomes, heap_bytes, .. } if (1..=messages.len()).contains(&outcomes.len()) => {
                 self.heap_bytes = heap_bytes;
                 Ok(outcomes)
@@ -155,7 +159,13 @@ impl Worker {
         self.snapshot.take()
     }
 
-    /// What the heap of the process took so far, in bytes; 0 before the first outcome.
+    /// Sets how many bytes the heap may take while messages are applied; a worker that needs more ends with
+    /// [`VmError::Outgrown`]. A few MiB it may take in any case.
+    pub fn grant(&mut self, bytes: u64) {
+        self.granted = bytes;
+    }
+
+    /// What the heap of the process took so far, in bytes.
     pub fn heap_bytes(&self) -> u64 {
         self.heap_bytes
     }
@@ -244,6 +254,7 @@ impl Worker {
         self.life = None;
         let status = match code {
             Ok(Ok(code)) if overran(code) => return VmError::Overrun { seconds },
+            Ok(Ok(code)) if outgrew(code) => return VmError::Outgrown { granted: self.granted },
             Ok(Ok(code)) => describe_exit(code),
             Ok(Err(_)) | Err(_) => format!("with its keeper: {cause}"),
         };

@@ -158,3 +158,43 @@ async fn what_takes_for_ever_is_stalled_at_its_slot_and_says_so() {
     assert!(said.contains("stalled at slot 1"), "{said}");
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_needs_more_memory_than_there_is_says_so_and_others_get_theirs() {
+    const MIB: u64 = 1 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(&Role::ALL, None, &folder);
+    config.workers = Workers { memory: Some(200 * MIB), ..config.workers };
+    let node = Node::start(config).await.unwrap();
+    let user = User::default();
+    let (modest, greedy) = (spawn(&user, &node), spawn(&user, &node));
+    for item in [&modest, &greedy] {
+        assert_eq!(post(&node, item.bytes().to_vec()).await, 202);
+    }
+    let fill = |millions: u32| format!("t = {{}} for i = 1, {millions} do t[i] = ('x'):rep(1000000) end return #t");
+    let result = async |process: &str, message: &str| {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let path = format!("{}/cu/result/{message}?process-id={process}", node.http_url());
+        let answer = client.get(path).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    let (one, other) = (modest.id().to_string(), greedy.id().to_string());
+    let (much, too_much) = (user.eval(&one, &fill(50)), user.eval(&other, &fill(180)));
+    for item in [&much, &too_much] {
+        assert_eq!(post(&node, item.bytes().to_vec()).await, 202);
+    }
+    let (status, said) = result(&one, &much.id().to_string()).await;
+    assert!(status == 200 && said.contains("\"50\""), "{status} {said}");
+    let said = wait_for_async("it says why", async || {
+        let (status, said) = result(&other, &too_much.id().to_string()).await;
+        (status != 200 && said.contains("it needs more memory")).then_some(said)
+    })
+    .await;
+    assert!(said.contains("--worker-memory"), "{said}");
+    // The other one is there again, as it was.
+    let again = user.eval(&one, "#t");
+    assert_eq!(post(&node, again.bytes().to_vec()).await, 202);
+    let (status, said) = result(&one, &again.id().to_string()).await;
+    assert!(status == 200 && said.contains("\"50\""), "{status} {said}");
+    node.stop().await;
+}

@@ -61,7 +61,7 @@ impl Computer {
                     // Whatever it is, it may be in the bytes: the next worker does without them.
                     warn!(%process, slot, %cause, "a worker did not survive a snapshot; the next one takes an older one");
                     log.forget_snapshot(process, slot)?;
-                    return Err(Stall::Reason(cause.to_string()));
+                    return Err(cause.into());
                 }
             }
         }
@@ -93,7 +93,7 @@ impl Computer {
             }
             // They ended before.
             let outcomes = worker.apply_patiently(slot, &messages).await;
-            let outcomes = outcomes.map_err(|cause| Stall::Reason(cause.to_string()))?;
+            let outcomes = outcomes?;
             for outcome in outcomes {
                 let recorded = log.outcome(process, slot)?.map(|record| record.outcome.root());
                 if recorded != Some(outcome.bounded().root()) {

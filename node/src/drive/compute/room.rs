@@ -22,6 +22,8 @@ const MIB: u64 = 1 << 20;
 const OVERHEAD_MIB: u64 = 12;
 /// A worker and its twin may have the whole heap each.
 const HEAPS: u64 = 2;
+/// What a heap may grow between two looks at it, in MiB.
+const GROWTH_MIB: u64 = 16;
 
 /// Taken where neither the system nor its group says how much memory there is.
 const UNKNOWN_MEMORY: u64 = 2048 * MIB;
@@ -112,6 +114,17 @@ impl Room {
 }
 
 impl Place {
+    /// What the heap of the worker may take, in bytes: somewhat more than it did when it was last looked at.
+    pub(super) fn granted(&self) -> u64 {
+        let mib = (self.memory.num_permits() as u64).saturating_sub(OVERHEAD_MIB.into()) / HEAPS;
+        (mib + GROWTH_MIB) * MIB
+    }
+
+    /// Whether there is no larger place.
+    pub(super) fn is_all(&self) -> bool {
+        self.memory.num_permits() >= self.room.mib as usize
+    }
+
     /// Whether a worker that has work may go on, now that its heap is so large. If not, it is to end.
     pub(super) fn is_kept(&mut self, heap_bytes: u64) -> bool {
         if self.room.is_wanted() && self.since.elapsed() > TENURE {
@@ -166,6 +179,17 @@ mod tests {
         assert!(second.is_kept(u64::MAX), "more than there is can't be counted");
         drop(second);
         assert!(room.clone().take(u64::MAX).now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_heap_may_grow_as_far_as_its_place_goes() {
+        let room = Room::new(2, 100 * MIB);
+        let mut place = room.clone().take(0).await;
+        assert_eq!((place.granted(), place.is_all()), (GROWTH_MIB * MIB, false));
+        assert!(place.is_kept(20 * MIB));
+        assert_eq!((place.granted(), place.is_all()), ((20 + GROWTH_MIB) * MIB, false));
+        assert!(place.is_kept(200 * MIB) && place.is_all());
+        assert_eq!(place.granted(), (44 + GROWTH_MIB) * MIB);
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! What hashes are seeded with, and when that changes.
 //!
 //! Lua's hash is easy to aim at: who knows the seed can make any number of texts that fall into one place of a table,
-//! where each look goes past all of them. A seed that nobody knows would do, but all compute units need the same one. So
-//! a state says which seed it is gone on with: the one that it was computed with, as long as no place is crowded with
-//! it, else one that follows from the whole state, which nobody could know when the texts were chosen.
+//! where each look goes past all of them. A seed that nobody knows would do, but all compute units need the same one.
+//! So a state says which seed it is gone on with: the one that it was computed with, as long as no place is crowded
+//! with it, else one that follows from the whole state, which nobody could know when the texts were chosen.
 
 use std::collections::HashSet;
 

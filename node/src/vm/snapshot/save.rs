@@ -76,8 +76,8 @@ pub(super) struct Saver {
     ended: Vec<Vec<u8>>,
 }
 
-/// The state of an interpreter, whose hashes have this seed, as bytes. Leaves things on its heap: to be called in a copy
-/// that is given up.
+/// The state of an interpreter, whose hashes have this seed, as bytes. Leaves things on its heap: to be called in a
+/// copy that is given up.
 ///
 /// # Safety
 /// `l` is an interpreter of ours, between two messages.
