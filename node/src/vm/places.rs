@@ -1,5 +1,6 @@
-//! How many places a table has: what walking it takes, though few of them may be filled. Lua's interface tells only what
-//! is in them, so this looks at the table itself, as Lua 5.3 lays it out; the self-test compares it with known tables.
+//! How many places a table has: what walking it takes, though few of them may be filled. Lua's interface tells only
+//! what is in them, so this looks at the table itself, as Lua 5.3 lays it out; the self-test compares it with known
+//! tables.
 
 use std::ffi::c_int;
 

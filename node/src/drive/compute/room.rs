@@ -116,7 +116,7 @@ impl Room {
 impl Place {
     /// What the heap of the worker may take, in bytes: somewhat more than it did when it was last looked at.
     pub(super) fn granted(&self) -> u64 {
-        let mib = (self.memory.num_permits() as u64).saturating_sub(OVERHEAD_MIB.into()) / HEAPS;
+        let mib = (self.memory.num_permits() as u64).saturating_sub(OVERHEAD_MIB) / HEAPS;
         (mib + GROWTH_MIB) * MIB
     }
 
