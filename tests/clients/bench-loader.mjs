@@ -56,7 +56,8 @@ async function loader (holders) {
     memory = result.Memory
     return result
   }
-  await apply(message('', { Type: 'Process' }))
+  // The message that makes a process has the process's id, and its owner becomes the process's.
+  await apply({ ...message('', { Type: 'Process' }), Id: env.Process.Id })
   await apply(message(`HOLDERS = ${holders}\n${token}`, { Action: 'Eval' }))
   const transfer = () => message('', { Action: 'Transfer', Recipient: '7'.padStart(43, '0'), Quantity: '1' })
   const first = await apply(transfer())
