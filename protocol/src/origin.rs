@@ -115,6 +115,12 @@ pub enum OriginError {
 }
 
 impl Origin {
+    /// The origin of what a slot sent, by its list and its place there.
+    pub fn at(process: Id, slot: u64, kind: OutboxKind, position: usize) -> Origin {
+        let position = u32::try_from(position).unwrap_or(u32::MAX);
+        Origin { process, slot, index: OutboxIndex { kind, position } }
+    }
+
     /// The origin that an item's tags state. `From-Process` alone (a foreign messenger) is no origin.
     pub fn read(tags: &[Tag]) -> Result<Option<Origin>, OriginError> {
         let (slot, index) = match (tag::find(tags, ORIGIN_SLOT), tag::find(tags, ORIGIN_INDEX)) {

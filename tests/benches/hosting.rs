@@ -61,15 +61,20 @@ struct Token {
     snapshot: Option<Snapshot>,
 }
 
+static LAUNCHER: LazyLock<Launcher> = LazyLock::new(|| Launcher::new(program()));
+
 async fn start() -> Worker {
+    start_by(&LAUNCHER).await
+}
+
+async fn start_by(launcher: &Launcher) -> Worker {
     let unit = |id: &str| Unit { id: id.into(), owner: OWNER.into(), tags: Vec::new() };
     let token = Program {
         source: runtime::source(),
         env: Env { process: unit("the-process"), module: unit("the-module") },
         limits: Limits { memory_bytes: 1 << 30, instructions: 1_000_000_000 },
     };
-    static LAUNCHER: LazyLock<Launcher> = LazyLock::new(|| Launcher::new(program()));
-    Worker::start(&LAUNCHER, &token).await.expect("a worker")
+    Worker::start(launcher, &token).await.expect("a worker")
 }
 
 impl Token {
@@ -155,6 +160,13 @@ async fn dry_runs(holders: usize) {
 
 /// What a rebuild consists of: a state becomes bytes and comes back from them, over the socket; and starting a worker.
 async fn rebuilds() {
+    let (anew, mut starting) = (LAUNCHER.clone().without_zygote(), Vec::new());
+    for _ in 0..30 {
+        let started = Instant::now();
+        start_by(&anew).await;
+        starting.push(started.elapsed());
+    }
+    println!("start of a new run of the executable: {}", spread(starting));
     for holders in [0, 10_000, 1_000_000] {
         let mut token = Token::new(holders).await;
         let (mut starting, mut saving, mut restoring) = (Vec::new(), Vec::new(), Vec::new());

@@ -35,3 +35,5 @@ mod network;
 mod partition;
 #[path = "nodes/restart.rs"]
 mod restart;
+#[path = "nodes/trace.rs"]
+mod trace;

@@ -9,6 +9,7 @@ mod result;
 mod send;
 pub(crate) mod spawn;
 mod start;
+pub(crate) mod trace;
 mod wallet;
 
 use std::ffi::OsString;
@@ -24,6 +25,7 @@ use clap::{Args, Parser, Subcommand};
 /// Start a network on this machine:      ao-node start
 /// In another terminal, live in it:      ao-node console neo
 /// In scripts:                           ao-node spawn, eval, send, result, log
+/// Where is my message?                  ao-node trace MESSAGE
 #[derive(Debug, Parser)]
 #[command(version, verbatim_doc_comment, disable_help_subcommand = true)]
 struct Cli {
@@ -41,6 +43,7 @@ enum Command {
     Send(send::Send),
     Result(result::Result),
     Log(log::Log),
+    Trace(trace::Trace),
     Peers(peers::Peers),
 }
 
@@ -91,6 +94,7 @@ pub fn run() -> ExitCode {
             Command::Send(send) => send.run().await,
             Command::Result(result) => result.run().await,
             Command::Log(log) => log.run().await,
+            Command::Trace(trace) => trace.run().await,
             Command::Peers(peers) => peers.run().await,
         }
     });

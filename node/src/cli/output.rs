@@ -38,6 +38,16 @@ pub(crate) fn result(result: &Value) -> bool {
         eprintln!("{}", shown(&error, colours(&std::io::stderr())).trim_start_matches('\n'));
         return false;
     }
+    good_result(result, "sent");
+    true
+}
+
+/// Prints for people what a message would come to that was without error.
+pub(crate) fn dry_result(result: &Value) {
+    good_result(result, "would be sent");
+}
+
+fn good_result(result: &Value, done: &str) {
     let text = shown(&output_text(result), colours(&std::io::stdout()));
     if !text.is_empty() {
         println!("{text}");
@@ -45,10 +55,9 @@ pub(crate) fn result(result: &Value) -> bool {
     for (list, word) in [("Messages", "message"), ("Spawns", "spawn"), ("Assignments", "assignment")] {
         let count = result.get(list).and_then(Value::as_array).map_or(0, Vec::len);
         if count > 0 {
-            println!("  → {count} {word}{} sent", if count == 1 { "" } else { "s" });
+            println!("  → {count} {word}{} {done}", if count == 1 { "" } else { "s" });
         }
     }
-    true
 }
 
 /// Whether colours are wanted there; `NO_COLOR` is the convention of no-color.org.

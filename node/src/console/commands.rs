@@ -98,7 +98,11 @@ impl Command {
             Command::Leave => return Ok(Next::Leave),
             Command::Help => {
                 HELP.iter().for_each(|(usage, what)| println!("{usage:<22} {what}"));
-                println!("Blueprints: {}. Anything else is Lua.", blueprints::names().join(", "));
+                println!("Blueprints: {}.", blueprints::names().join(", "));
+                println!(
+                    "Anything else is Lua. What breaks off at its end goes on in the next line; two empty lines end it."
+                );
+                println!("Tab completes names, Ctrl-R searches earlier lines, Ctrl-C gives up a line.");
                 true
             }
             Command::Process => {
@@ -159,7 +163,7 @@ fn editor(lines: &str) -> Command {
 /// Lua that describes the last messages of the inbox, one a line.
 fn inbox(count: usize) -> String {
     format!(
-        r#"local lines = {{ #Inbox .. " messages" }}
+        r#"local lines = {{ #Inbox .. (#Inbox == 1 and " message" or " messages") }}
 for place = math.max(1, #Inbox - {count} + 1), #Inbox do
   local msg = Inbox[place]
   local data = tostring(msg.Data or ""):gsub("\27%[[%d;]*m", ""):gsub("[%s%c]+", " ")

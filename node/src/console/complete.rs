@@ -104,9 +104,20 @@ impl Completer for Completion {
     }
 }
 
+/// Whether what was typed ends in empty lines: who leaves two of them wants to hear what is missing. Not in `.editor`,
+/// which has an end of its own.
+fn gives_up(typed: &str) -> bool {
+    typed.ends_with("\n\n") && !typed.trim_start().starts_with('.')
+}
+
 impl Validator for Completion {
     fn validate(&self, context: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
-        Ok(if collects(context.input()) { ValidationResult::Incomplete } else { ValidationResult::Valid(None) })
+        let typed = context.input();
+        Ok(if collects(typed) && !gives_up(typed) {
+            ValidationResult::Incomplete
+        } else {
+            ValidationResult::Valid(None)
+        })
     }
 }
 
@@ -121,6 +132,11 @@ impl Helper for Completion {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_empty_lines_end_what_is_not_whole() {
+        assert!(gives_up("x = 1; x\n\n") && !gives_up("x = 1; x\n") && !gives_up(".editor\n\n"));
+    }
 
     #[test]
     fn names_are_offered_one_step_at_a_time() {

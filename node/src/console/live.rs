@@ -28,7 +28,7 @@ pub(super) struct Live {
 impl Live {
     /// Begins with what comes from now on.
     pub(super) async fn new(client: Client, process: String) -> Result<Live> {
-        let newest = client.get(&format!("/cu/results/{process}?sort=DESC&limit=1")).await?;
+        let newest = client.get(&format!("/cu/results/{process}?sort=DESC&errors=true&limit=1")).await?;
         let cursor = newest.pointer("/edges/0/cursor").and_then(Value::as_str).and_then(ascending);
         Ok(Live { client, process, cursor, interval: INTERVAL })
     }
@@ -38,7 +38,7 @@ impl Live {
         loop {
             tokio::time::sleep(self.interval).await;
             let from = self.cursor.as_ref().map_or(String::new(), |cursor| format!("&from={cursor}"));
-            let path = format!("/cu/results/{}?sort=ASC&limit={PAGE}{from}", self.process);
+            let path = format!("/cu/results/{}?sort=ASC&errors=true&limit={PAGE}{from}", self.process);
             let Ok(page) = self.client.get(&path).await else {
                 // The user learns it from the next line that is typed.
                 self.interval = (self.interval * 2).min(MAX_INTERVAL);
@@ -49,8 +49,7 @@ impl Live {
             if let Some(cursor) = edges.last().and_then(|edge| edge.get("cursor")?.as_str()) {
                 self.cursor = Some(cursor.to_string());
             }
-            let shown: Vec<String> =
-                edges.iter().filter_map(|edge| edge.get("node")).filter_map(text_to_print).collect();
+            let shown: Vec<String> = edges.into_iter().filter_map(text_to_print).collect();
             if !shown.is_empty() {
                 return shown;
             }
@@ -65,8 +64,15 @@ fn ascending(cursor: &str) -> Option<String> {
     Some(BASE64_STANDARD.encode(fields.to_string()))
 }
 
-/// The text of a result that asks to be printed: not those of lines that were typed, which their console shows.
-fn text_to_print(result: &Value) -> Option<String> {
+/// The text of a result that asks to be printed, or that is an error: not those of lines that were typed, which their
+/// console shows.
+fn text_to_print(edge: &Value) -> Option<String> {
+    let result = edge.get("node")?;
+    if let Some(error) = output::error_text(result) {
+        let is_line = edge.get("action").and_then(Value::as_str) == Some("Eval");
+        let message = edge.get("message").and_then(Value::as_str).unwrap_or_default();
+        return (!is_line).then(|| format!("{}\n(.trace {message} tells where it came from)", error.trim()));
+    }
     let prints = result.pointer("/Output/print").and_then(Value::as_bool).unwrap_or(false);
     let text = output::output_text(result);
     (prints && !text.is_empty()).then_some(text)
@@ -80,11 +86,13 @@ mod tests {
 
     #[test]
     fn only_what_asks_for_it_is_printed() {
-        let said = |output: Value| text_to_print(&json!({ "Output": output }));
+        let said = |output: Value| text_to_print(&json!({ "node": { "Output": output } }));
         assert_eq!(said(json!({ "data": "hi", "print": true })), Some("hi".into()));
         assert_eq!(said(json!({ "data": "hi" })), None);
         assert_eq!(said(json!({ "data": "", "print": true })), None);
-        assert_eq!(text_to_print(&json!({ "Error": "x" })), None);
+        let failed = |action: &str| json!({ "node": { "Error": "x\n" }, "message": "M", "action": action });
+        assert_eq!(text_to_print(&failed("Eval")), None);
+        assert!(text_to_print(&failed("Boom")).is_some_and(|text| text.starts_with("x\n(.trace M")));
     }
 
     #[test]

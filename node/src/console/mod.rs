@@ -26,7 +26,7 @@ use clap::Args;
 
 use crate::cli::client::{Client, id, tag};
 use crate::cli::spawn::parse_address;
-use crate::cli::{Remote, Signing};
+use crate::cli::{Remote, Signing, output};
 use commands::{Command, Next};
 use session::Session;
 
@@ -100,6 +100,10 @@ impl Console {
             session.greet();
         }
         let mut good = true;
+        if let Some(cause) = session.boot_error().filter(|_| is_scripted) {
+            eprintln!("the process was made, but did not boot: {}", output::shown(&cause, false).trim());
+            good = false;
+        }
         for path in &self.load {
             good &= session.evaluate(&load::bundle(path)?).await?;
         }

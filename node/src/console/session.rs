@@ -57,6 +57,11 @@ impl Session {
         self.last_message.as_deref()
     }
 
+    /// Why the process did not boot, if it was made now and did not.
+    pub(super) fn boot_error(&self) -> Option<String> {
+        output::error_text(self.spawned.as_ref()?)
+    }
+
     /// Says where the user is.
     pub(super) fn greet(&self) {
         let made = if self.spawned.is_some() { "Made" } else { "Back in" };
@@ -95,6 +100,10 @@ impl Session {
     /// Evaluates Lua on the current state, shows what it gave, and keeps nothing.
     pub(super) async fn dry_run(&mut self, lua: &str) -> Result<bool> {
         let result = self.evaluate_dry(lua).await?;
+        if !self.json && output::error_text(&result).is_none() {
+            output::dry_result(&result);
+            return Ok(true);
+        }
         Ok(self.show(&result, None))
     }
 

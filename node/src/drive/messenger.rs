@@ -15,6 +15,7 @@ use tokio::sync::{broadcast, mpsc};
 use tracing::{debug, warn};
 
 use super::lookup::{self, Found};
+use super::retries::Waiting;
 use super::submit::{SubmitError, Submitter};
 use super::{Change, World, now_ms};
 
@@ -158,11 +159,15 @@ fn take_in(
                 debug!(%refusal, "an outbox entry was refused");
             }
             let batch = messenger.on_receipts(world.log(), &submit, &receipts, signer, now_ms())?;
+            let temporary = |refusal: &&Refusal| refusal.is_temporary();
+            let refusal = receipts.iter().filter_map(|receipt| receipt.as_ref().err()).find(temporary);
+            note_retry(world, messenger, &submit, refusal.map_or_else(String::new, ToString::to_string));
             commit(world, batch, Durability::Synced)
         }
         Answer::Receipts(submit, Err(cause)) => {
             warn!(%cause, "an outbox entry waits");
             messenger.on_failure(&submit, now_ms());
+            note_retry(world, messenger, &submit, cause.to_string());
             Ok(())
         }
         Answer::Found(target, Ok(Found::Item(item))) => {
@@ -181,6 +186,12 @@ fn take_in(
         }
         Answer::Found(_, Err(cause)) => Err(cause),
     }
+}
+
+/// Lets people see what is tried again.
+fn note_retry(world: &World, messenger: &Messenger, submit: &Submit, cause: String) {
+    let waiting = messenger.retry(submit).map(|retry| Waiting { retry, cause });
+    world.retries().note(submit.way(), waiting);
 }
 
 fn commit(world: &World, batch: Batch, durability: Durability) -> Result<(), LogError> {

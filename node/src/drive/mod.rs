@@ -16,6 +16,7 @@ pub mod measures;
 pub mod messenger;
 pub mod race;
 pub mod repair;
+pub mod retries;
 pub mod scheduler;
 pub mod submit;
 pub mod tally;
@@ -41,6 +42,7 @@ use crate::net::{Net, Unit, Verdict};
 use crate::store::Store;
 use handed::Handed;
 use race::Races;
+use retries::Retries;
 use tally::Tally;
 use verified::Verified;
 
@@ -131,6 +133,7 @@ struct Parts {
     tally: Tally,
     changes: broadcast::Sender<Change>,
     races: Races,
+    retries: Retries,
     handed: Handed,
     newest_block: watch::Sender<Arc<Block>>,
     failure: watch::Sender<Option<String>>,
@@ -161,6 +164,7 @@ impl World {
             tally: Tally::default(),
             changes,
             races: Races::default(),
+            retries: Retries::default(),
             handed: Handed::default(),
             newest_block,
             failure,
@@ -257,6 +261,11 @@ impl World {
     /// Who resolved which slot when, as this node saw it.
     pub fn races(&self) -> &Races {
         &self.0.races
+    }
+
+    /// What this node's messenger tries again.
+    pub fn retries(&self) -> &Retries {
+        &self.0.retries
     }
 
     /// Outcomes that came with their attestations.

@@ -8,10 +8,13 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use super::error::ApiError;
-use super::{Api, ENTRY_WAIT};
+use super::{Api, ENTRY_WAIT, trace};
 
 pub(super) fn router() -> Router<Api> {
-    Router::new().route("/peers", get(peers)).route("/slots/{process}/{slot}", get(slot))
+    Router::new()
+        .route("/peers", get(peers))
+        .route("/slots/{process}/{slot}", get(slot))
+        .route("/deliveries/{process}/{slot}", get(trace::deliveries))
 }
 
 /// This node, its network, and the units that announced themselves.

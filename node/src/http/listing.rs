@@ -1,5 +1,5 @@
 //! Lists of a process's outcomes, as `/results` and `/cron` give them: pages between two bounds, in either order,
-//! without those that ended in an error.
+//! without those that ended in an error unless they are asked for.
 
 use ao_protocol::id::Id;
 use ao_protocol::log::{Log, LogError, MAX_PAGE};
@@ -28,6 +28,8 @@ pub(super) struct Range {
     to: Option<String>,
     sort: Option<String>,
     limit: Option<String>,
+    /// `true`: errors too, and of each outcome which message it is of. Only this implementation has it.
+    errors: Option<String>,
 }
 
 /// A range whose values were read.
@@ -39,6 +41,8 @@ pub(super) struct Listing {
     limit: usize,
     /// Only the firings of crons.
     firings: bool,
+    /// Errors too.
+    errors: bool,
 }
 
 impl Range {
@@ -62,6 +66,7 @@ impl Range {
             sort: Sort::Asc,
             limit: query::limit(&self.limit, default_limit, MAX_PAGE)?,
             firings: false,
+            errors: self.errors.as_deref() == Some("true"),
         })
     }
 }
@@ -88,7 +93,7 @@ impl Listing {
                     more = true;
                     break;
                 }
-                if record.outcome.error.is_some() {
+                if record.outcome.error.is_some() && !self.errors {
                     continue;
                 }
                 let Some(entry) = log.entry(process, slot)? else { break };
@@ -100,7 +105,11 @@ impl Listing {
                     cron: statement.cron.as_ref().map(|firing| firing.cron.clone()),
                     sort: self.sort,
                 };
-                let edge = json!({ "node": outcome_json::node(&record.outcome), "cursor": cursor.encode() });
+                let mut edge = json!({ "node": outcome_json::node(&record.outcome), "cursor": cursor.encode() });
+                if self.errors {
+                    edge["message"] = json!(entry.item.id().to_string());
+                    edge["action"] = json!(entry.item.tag("Action"));
+                }
                 let edge = edge.to_string();
                 if count >= self.limit || (count > 0 && edges.len() + edge.len() > MAX_PAGE_BYTES) {
                     more = true;

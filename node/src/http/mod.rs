@@ -28,6 +28,7 @@ mod server;
 mod share;
 mod state;
 mod su;
+mod trace;
 
 use std::time::Duration;
 
@@ -87,7 +88,7 @@ impl Api {
 
     /// What peers may call.
     pub(crate) fn passed_on(&self) -> PassedOn {
-        let router = Router::new().nest("/su", su::router()).nest("/cu", cu::router());
+        let router = Router::new().nest("/su", su::router()).nest("/cu", cu::router()).nest("/ao", ao::router());
         let router = router.merge(gateway::for_peers(self)).with_state(self.clone());
         let router = router.layer(from_fn_with_state(self.clone(), hyperbeam::or_else));
         // The network bounds calls, and by more than what extractors take when nothing is said.

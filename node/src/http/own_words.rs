@@ -1,4 +1,5 @@
-//! A node's words about itself, which come first on every node: whether it works, its numbers, and its paths.
+//! A node's words about itself, which come first on every node: whether it works, its numbers, its paths, and where
+//! messages are.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -9,7 +10,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use super::error::ApiError;
-use super::{Api, openapi};
+use super::{Api, openapi, trace};
 use crate::metrics;
 
 pub(super) fn router() -> Router<Api> {
@@ -17,6 +18,7 @@ pub(super) fn router() -> Router<Api> {
         .route("/health", get(health))
         .route("/metrics", get(numbers))
         .route("/openapi.json", get(async || Json(openapi::document())))
+        .route("/trace/{id}", get(trace::get))
 }
 
 /// Whether this node works: 200, or 503 with the reason.

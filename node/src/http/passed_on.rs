@@ -27,7 +27,8 @@ const MAX_ANSWER_BYTES: usize = MAX_RESPONSE_BYTES - 1024;
 /// What may be passed on by POST, beside what HyperBEAM's paths read; everything else is a GET.
 const POSTED: [&str; 3] = ["/cu/dry-run", "/tx", "/chunk"];
 /// What may be passed on by GET.
-const READ: [&str; 9] = ["/cu/", "/su/", "/block/", "/price/", "/tx_anchor", "/tx/", "/chunk/", "/wallet/", "/info"];
+const READ: [&str; 10] =
+    ["/cu/", "/su/", "/ao/deliveries/", "/block/", "/price/", "/tx_anchor", "/tx/", "/chunk/", "/wallet/", "/info"];
 
 /// The part of this node's API that peers may call.
 #[derive(Clone)]

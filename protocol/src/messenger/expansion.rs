@@ -1,13 +1,14 @@
 //! From an outcome to deliveries: one for each outbox entry and receiver, less what already has its slot.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::outbox::{self, OutboxError, Sender};
 use crate::id::Id;
 use crate::item::VerifiedItem;
 use crate::log::{Delivery, DeliveryState, Log, LogError};
-use crate::origin::{DeliveryId, OutboxKind};
+use crate::origin::{DeliveryId, Origin, OutboxKind};
 use crate::outcome::{MAX_OUTBOX_ENTRIES, OutboxEntry, Outcome};
+use crate::process::Process;
 use crate::wire::ItemBytes;
 
 /// An outbox entry and one of its receivers.
@@ -35,7 +36,7 @@ pub(super) fn deliveries(
 ) -> Result<Vec<Delivery>, LogError> {
     let ids: BTreeSet<DeliveryId> = known.iter().map(|delivery| delivery.id).collect();
     let mut deliveries = known;
-    for draft in drafts(sender, outcome) {
+    for draft in drafts(sender.process, sender.entry.slot(), outcome) {
         let scheduled = log.slot_of_delivery(&draft.id)?;
         if let (Part::Spawn(spawn, position), Some((child, _))) = (&draft.part, scheduled) {
             let notice = spawned_notice(sender, spawn, *position, &child);
@@ -52,7 +53,7 @@ pub(super) fn deliveries(
 
 /// Whether this node's log shows every entry of an outbox as scheduled, Spawned notices included.
 pub(super) fn all_scheduled(log: &dyn Log, sender: &Sender<'_>, outcome: &Outcome) -> Result<bool, LogError> {
-    for draft in drafts(sender, outcome) {
+    for draft in drafts(sender.process, sender.entry.slot(), outcome) {
         // What can't be delivered by anybody is never scheduled.
         if matches!(draft.part, Part::NoProcess | Part::Unreadable(_)) {
             continue;
@@ -61,7 +62,7 @@ pub(super) fn all_scheduled(log: &dyn Log, sender: &Sender<'_>, outcome: &Outcom
             return Ok(false);
         }
         if let Part::Spawn(_, position) = draft.part
-            && log.slot_of_delivery(&notice_id(sender, position))?.is_none()
+            && log.slot_of_delivery(&notice_id(sender.process, sender.entry.slot(), position))?.is_none()
         {
             return Ok(false);
         }
@@ -69,21 +70,70 @@ pub(super) fn all_scheduled(log: &dyn Log, sender: &Sender<'_>, outcome: &Outcom
     Ok(true)
 }
 
+/// What is known in this log of an outbox entry and one of its receivers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traced<'a> {
+    /// The entry, and to whom.
+    pub id: DeliveryId,
+    /// The entry itself; none for the notice that tells a parent of its child.
+    pub entry: Option<&'a OutboxEntry>,
+    /// What became of it; none when neither this node's messenger nor the receiver's log here says.
+    pub state: Option<DeliveryState>,
+}
+
+/// What is known of everything that a slot of a process sent, in the order of its outbox. A spawn's notice follows it.
+pub fn trace<'a>(
+    log: &dyn Log,
+    process: &Process,
+    slot: u64,
+    outcome: &'a Outcome,
+) -> Result<Vec<Traced<'a>>, LogError> {
+    let known: BTreeMap<DeliveryId, DeliveryState> =
+        log.deliveries(&process.id(), slot)?.into_iter().map(|delivery| (delivery.id, delivery.state)).collect();
+    let state = |id: &DeliveryId| -> Result<Option<DeliveryState>, LogError> {
+        // The receiver's log is there sooner than the receipt.
+        let place = log.slot_of_delivery(id)?;
+        Ok(place.map(|(process, slot)| DeliveryState::Scheduled { process, slot }).or_else(|| known.get(id).cloned()))
+    };
+    let mut traced = Vec::new();
+    for Draft { id, part } in drafts(process, slot, outcome) {
+        let lists = [&outcome.messages, &outcome.spawns, &outcome.assignments];
+        let list = match id.origin.index.kind {
+            OutboxKind::Message => lists[0],
+            OutboxKind::Spawn | OutboxKind::Spawned => lists[1],
+            OutboxKind::Assignment => lists[2],
+        };
+        let position = id.origin.index.position as usize;
+        let state_of_it = match &part {
+            Part::NoProcess => Some(DeliveryState::NoProcess),
+            Part::Unreadable(cause) => Some(DeliveryState::Dead { reason: cause.to_string() }),
+            _ => state(&id)?,
+        };
+        traced.push(Traced { id, entry: list.get(position), state: state_of_it });
+        if let Part::Spawn(_, position) = part {
+            let id = notice_id(process, slot, position);
+            traced.push(Traced { id, entry: None, state: state(&id)? });
+        }
+    }
+    Ok(traced)
+}
+
 /// The notice to the parent that its spawn became `child`.
 pub(super) fn spawned_notice(sender: &Sender<'_>, spawn: &OutboxEntry, position: usize, child: &Id) -> Delivery {
-    let id = notice_id(sender, position);
+    let id = notice_id(sender.process, sender.entry.slot(), position);
     with_item(id, sender, sender.spawned(spawn, child, &id.origin))
 }
 
-fn notice_id(sender: &Sender<'_>, position: usize) -> DeliveryId {
-    let origin = sender.origin(OutboxKind::Spawned, position);
-    DeliveryId { origin, target: Some(sender.process.id()) }
+fn notice_id(process: &Process, slot: u64, position: usize) -> DeliveryId {
+    let origin = Origin::at(process.id(), slot, OutboxKind::Spawned, position);
+    DeliveryId { origin, target: Some(process.id()) }
 }
 
-fn drafts<'a>(sender: &Sender<'_>, outcome: &'a Outcome) -> Vec<Draft<'a>> {
+fn drafts<'a>(process: &Process, slot: u64, outcome: &'a Outcome) -> Vec<Draft<'a>> {
     let mut drafts = Vec::with_capacity(outcome.entries());
     let mut draft = |kind, position, target, part| {
-        drafts.push(Draft { id: DeliveryId { origin: sender.origin(kind, position), target }, part });
+        let origin = Origin::at(process.id(), slot, kind, position);
+        drafts.push(Draft { id: DeliveryId { origin, target }, part });
     };
     for (position, entry) in outcome.messages.iter().enumerate() {
         let (target, part) = match outbox::target(entry).map(|target| target.parse::<Id>()) {
@@ -94,7 +144,7 @@ fn drafts<'a>(sender: &Sender<'_>, outcome: &'a Outcome) -> Vec<Draft<'a>> {
         draft(OutboxKind::Message, position, target, part);
     }
     for (position, entry) in outcome.spawns.iter().enumerate() {
-        let (target, part) = match outbox::scheduler(entry, &sender.process.scheduler) {
+        let (target, part) = match outbox::scheduler(entry, &process.scheduler) {
             Ok(scheduler) => (Some(Id::from(scheduler.to_bytes())), Part::Spawn(entry, position)),
             Err(cause) => (None, Part::Unreadable(cause)),
         };

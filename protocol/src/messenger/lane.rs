@@ -37,6 +37,22 @@ pub struct Submit {
     pub submissions: Vec<Submission>,
 }
 
+impl Submit {
+    /// From which process, and to which; for spawns the scheduler's address.
+    pub fn way(&self) -> (Id, Id) {
+        (self.lane.source, self.lane.target)
+    }
+}
+
+/// What waits because it failed before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// Failures in a row.
+    pub attempts: u32,
+    /// When it is tried again, in milliseconds since 1970.
+    pub at_ms: u64,
+}
+
 /// The queue of a lane.
 pub(super) struct Lane {
     /// The target's scheduler, once it is known.
@@ -105,6 +121,12 @@ impl Lane {
         } else {
             self.not_before_ms = now_ms.saturating_add(self.backoff.next_ms());
         }
+    }
+
+    /// When it is tried again, if it failed.
+    pub(super) fn retry(&self) -> Option<Retry> {
+        let attempts = self.backoff.attempts();
+        (attempts > 0).then_some(Retry { attempts, at_ms: self.not_before_ms })
     }
 
     /// Whether it failed for so long that nothing waits for it.

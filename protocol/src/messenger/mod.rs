@@ -35,7 +35,8 @@ use lane::{Lane, LaneKey};
 use outbox::Sender;
 use work::Work;
 
-pub use lane::Submit;
+pub use expansion::{Traced, trace};
+pub use lane::{Retry, Submit};
 pub use work::MAX_OPEN_SLOTS;
 
 /// Most targets that are looked for at once.
@@ -289,6 +290,11 @@ impl Messenger {
             self.lanes.remove(&submit.lane);
         }
         Ok(batch)
+    }
+
+    /// When what was submitted is tried again, if it is.
+    pub fn retry(&self, submit: &Submit) -> Option<Retry> {
+        self.lanes.get(&submit.lane).and_then(Lane::retry)
     }
 
     /// The scheduler could not be reached, or its answer can't be trusted.

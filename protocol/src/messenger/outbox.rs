@@ -7,7 +7,7 @@ use thiserror::Error;
 use crate::entry::Entry;
 use crate::id::{Address, Id};
 use crate::item::{ItemBuilder, VerifiedItem};
-use crate::origin::{ORIGIN_INDEX, ORIGIN_SLOT, Origin, OutboxIndex, OutboxKind};
+use crate::origin::{ORIGIN_INDEX, ORIGIN_SLOT, Origin};
 use crate::outcome::OutboxEntry;
 use crate::process::Process;
 use crate::tag::Tag;
@@ -36,11 +36,6 @@ const OWN_TAGS: [&str; 7] =
     ["Data-Protocol", "Type", "From-Process", "From-Module", "Assignments", ORIGIN_SLOT, ORIGIN_INDEX];
 
 impl Sender<'_> {
-    pub(super) fn origin(&self, kind: OutboxKind, position: usize) -> Origin {
-        let index = OutboxIndex { kind, position: u32::try_from(position).unwrap_or(u32::MAX) };
-        Origin { process: self.process.id(), slot: self.entry.slot(), index }
-    }
-
     /// How far from the user's message the things are that this slot sends.
     pub(super) fn depth(&self) -> u32 {
         self.entry.assignment.statement.depth.saturating_add(1)

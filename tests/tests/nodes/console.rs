@@ -118,6 +118,10 @@ async fn lines_come_from_arguments_files_and_standard_input() {
     neo.write("boot.lua", "Booted = ao.env.Process.Tags.Color");
     let made = ["fresh", "--tag", "Color=red", "--tag", "On-Boot=Data", "--data", "boot.lua", "--run", "Booted"];
     assert_eq!(neo.says(&made, ""), "red");
+    neo.write("bad.lua", "this is no Lua");
+    let made = ["bad", "--tag", "On-Boot=Data", "--data", "bad.lua", "--run", "1 + 1"];
+    assert!(neo.fails(&made, "").contains("did not boot"));
+    assert!(neo.says(&["neo"], ".dryrun Send({ Target = 'x' })").contains("1 message would be sent"));
     let json = neo.says(&["neo", "--json", "--run", "y"], "");
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json.pointer("/result/Output/data"), Some(&"1".into()));

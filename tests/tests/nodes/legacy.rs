@@ -63,6 +63,11 @@ async fn results_come_in_pages_in_both_orders_without_errors() {
     };
     let newest = list(&network.computer, "?sort=DESC&limit=2").await;
     assert_eq!(outputs(&newest), ["7", "6"], "the one that failed is left out");
+    // Who asks for it gets it, with the message that it is of.
+    let with_errors = list(&network.messenger, "?sort=DESC&limit=2&errors=true").await;
+    let failed = &with_errors["edges"][1];
+    assert_eq!((&failed["message"], &failed["action"]), (&failing.id().to_string().into(), &"Eval".into()));
+    assert!(failed["node"]["Error"].as_str().unwrap().contains("no"), "{failed}");
     assert_eq!(newest["pageInfo"]["hasNextPage"], true);
     // The older bound is `from`, whatever the order; the order in the cursor wins.
     let cursor = newest["edges"][1]["cursor"].as_str().unwrap();

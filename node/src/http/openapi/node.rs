@@ -48,4 +48,27 @@ pub(super) const PATHS: &[Described] = &[
         body: None,
         answers: &[(200, JSON, "item, assignment, hash_chain, outcome_chain, attestations, …")],
     },
+    Described {
+        method: Get,
+        path: "/ao/deliveries/{process}/{slot}",
+        summary: "What this node's messenger knows of the outbox of a slot",
+        query: &[],
+        body: None,
+        answers: &[(200, JSON, "a list: index, target, state, and what belongs to the state")],
+    },
+    Described {
+        method: Get,
+        path: "/trace/{id}",
+        summary: "Where a message is: its slot, who computed it, what it came to, and the same of all that it caused",
+        query: &[
+            ("process-id", "the process that got it, if the message does not say"),
+            ("depth", "how many generations are followed, 1 to 16"),
+        ],
+        body: None,
+        answers: &[(
+            200,
+            JSON,
+            "id, process, slot, state, computed_by, output or error, outbox: entries with a trace each",
+        )],
+    },
 ];
