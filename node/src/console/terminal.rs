@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::mpsc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustyline::error::ReadlineError;
@@ -16,6 +17,8 @@ use super::live::Live;
 use super::session::Session;
 use crate::cli::output;
 
+/// How long a line may take before the user is told that it is waited for.
+const NOTICE: Duration = Duration::from_secs(3);
 /// Lines that are remembered from session to session.
 const MAX_HISTORY: usize = 1000;
 
@@ -52,11 +55,30 @@ pub(super) async fn live_in(mut session: Session) -> Result<()> {
             }
         };
         let Some(line) = line else { return Ok(()) };
-        match execute(&mut session, &line).await {
-            Ok(Next::Leave) => return Ok(()),
-            Ok(_) => {}
+        match patiently(execute(&mut session, &line)).await {
+            Some(Ok(Next::Leave)) => return Ok(()),
+            Some(Ok(_)) => {}
             // The node may be back for the next line.
-            Err(cause) => eprintln!("error: {cause:#}"),
+            Some(Err(cause)) => eprintln!("error: {cause:#}"),
+            None => eprintln!("\nIt goes on without you: .trace tells what becomes of it."),
+        }
+    }
+}
+
+/// Waits for what a line comes to, and says so when it takes long; none when the user does not want to wait.
+async fn patiently<T>(work: impl Future<Output = T>) -> Option<T> {
+    let mut work = std::pin::pin!(work);
+    let mut notice = std::pin::pin!(tokio::time::sleep(NOTICE));
+    let mut is_silent = true;
+    loop {
+        tokio::select! {
+            done = &mut work => return Some(done),
+            // While a line is typed the editor takes this key; here it would end the console.
+            _ = tokio::signal::ctrl_c() => return None,
+            () = &mut notice, if is_silent => {
+                is_silent = false;
+                eprintln!("Still waiting for the result; Ctrl-C ends that.");
+            }
         }
     }
 }
