@@ -192,7 +192,7 @@ const PROGRAMS: &[(&str, &str, &str)] = &[
     ),
     (
         "an outbox of emptied tables",
-        "local t = {} for i = 1, 3e5 do t[-i] = i end for k in pairs(t) do t[k] = nil end t.x = 1 for i = 1, 900 do Send({ Target = 'x', Data = t }) end return ('x'):rep(9 << 20)",
+        "local t = {} for i = 1, 3e5 do t[-i] = i end for k in pairs(t) do t[k] = nil end t.x = 1 for i = 1, 900 do Send({ Target = 'x', Other = { t, t } }) end return 1",
         "larger than",
     ),
     ("a huge outbox", "for i = 1, 1e5 do Send({ Target = 'x', Data = 'y' }) end", "at most 1000 are allowed"),
@@ -204,6 +204,11 @@ const PROGRAMS: &[(&str, &str, &str)] = &[
     ("a huge output", "return ('x'):rep(20 << 20)", "larger than"),
     ("an output of escapes", "return ('\\0'):rep(12 << 20)", "larger than"),
     ("an output in an output", "local t = {} for i = 1, 1e5 do t = { t } end return t", "nested"),
+    (
+        "names of megabytes in each other",
+        "local k, t = ('k'):rep(4 << 20), { 1 } for i = 1, 60 do t = { [k] = t } end return t",
+        "larger than",
+    ),
     ("an output that contains itself", "local t = {} t.t = t return t", ""),
     ("a huge error", "error(('x'):rep(1 << 24))", "xxxx"),
     ("an error that is no text", "error(setmetatable({}, { __tostring = function() while true do end end }))", ""),

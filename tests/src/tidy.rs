@@ -77,6 +77,17 @@ pub fn complaints(name: &str, text: &str) -> Vec<String> {
     complaints
 }
 
+/// Files of tests that `tests/run` does not name: nobody would notice if they failed.
+pub fn tests_not_run(files: &[(String, String)]) -> Vec<String> {
+    let run = files.iter().find(|(name, _)| name == "tests/run").map_or("", |(_, text)| text);
+    let named: Vec<&str> = run.split("--test ").skip(1).filter_map(|rest| rest.split_whitespace().next()).collect();
+    let test = |name: &str| {
+        let (folder, file) = name.strip_suffix(".rs")?.rsplit_once('/')?;
+        (folder.ends_with("/tests") && !named.contains(&file)).then(|| name.to_string())
+    };
+    files.iter().filter_map(|(name, _)| test(name)).collect()
+}
+
 /// The named limits of the sources: public constants whose names begin with `MAX_`.
 pub fn limits(files: &[(String, String)]) -> Vec<String> {
     let ours = files.iter().filter(|(name, _)| {
@@ -120,6 +131,18 @@ mod tests {
         let long_tests = format!("//! x\nfn a() {{}}\n#[cfg(test)]\nmod tests {{{}}}", "\n".repeat(MAX_LINES));
         assert_eq!(complaints("node/src/a.rs", &long_tests), Vec::<String>::new());
         assert_eq!(complaints(".gitignore", ""), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_test_that_is_not_run_is_noticed() {
+        let file = |name: &str, text: &str| (name.to_string(), text.to_string());
+        let files = [
+            file("tests/run", "cargo test --test one --test two"),
+            file("node/tests/one.rs", ""),
+            file("node/tests/three.rs", ""),
+            file("node/tests/one/part.rs", ""),
+        ];
+        assert_eq!(tests_not_run(&files), ["node/tests/three.rs"]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The repository keeps its own rules of style.
 
-use ao_tests::tidy::{complaints, files, limits};
+use ao_tests::tidy::{complaints, files, limits, tests_not_run};
 
 #[test]
 fn every_file_is_tidy() {
@@ -15,4 +15,9 @@ fn the_readme_lists_every_limit() {
     let missing: Vec<String> =
         limits(&files).into_iter().filter(|limit| !readme.contains(&format!("`{limit}`"))).collect();
     assert!(missing.is_empty(), "limits that the README does not list: {missing:?}");
+}
+
+#[test]
+fn every_test_is_run() {
+    assert_eq!(tests_not_run(&files()), Vec::<String>::new());
 }

@@ -21,7 +21,6 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::error::ApiError;
-use super::passed_on::FromPeer;
 use super::{Api, ENTRY_WAIT, outcome_json, query};
 use crate::drive::World;
 
@@ -206,7 +205,6 @@ impl Tracer<'_> {
 pub(super) async fn deliveries(
     State(api): State<Api>,
     Path((process, slot)): Path<(String, u64)>,
-    _: FromPeer,
 ) -> Result<Json<Value>, ApiError> {
     let process = query::id("process", &process)?;
     let known = api.world.log().deliveries(&process, slot)?;
