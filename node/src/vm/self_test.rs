@@ -36,10 +36,10 @@ end
 /// blake3 of the values of `probe` in native order, a line each.
 const KNOWN_ORDER: &str = "fa707ea54693d4b403324805d65e058df575f1c9dbba51d62a03ea77d277a309";
 /// blake3 of the output of `handle`.
-const KNOWN_BITS: &str = "54995c45f295a71ec46a18116c077d344670b0156269f862c822cebfacca3834";
+const KNOWN_BITS: &str = "3332d1bcc9f109a5b5148bea3d804c56fa54b441be811b3df2ca7b627ffb1360";
 
 /// What `handle` is charged.
-const KNOWN_CHARGE: &str = "181363";
+const KNOWN_CHARGE: &str = "181358";
 /// How many places tables have that are made for some list and hash sizes.
 const KNOWN_PLACES: &str = "1 101 64 1124";
 
