@@ -1,6 +1,6 @@
 //! An assignment: the scheduler's signed statement that an item has a slot of a process, and how it chains to the slot
-//! before. Tags and hash chain are those of ao's schedulers; `Messenger`, `Push-Depth`, the origin tags and those of a
-//! cron's firing are ours.
+//! before. Tags and hash chain are those of ao's schedulers; `Messenger`, `Push-Depth`, `Push-Root`, the origin tags
+//! and those of a cron's firing are ours.
 
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
@@ -15,6 +15,8 @@ use crate::wallet::Signer;
 pub const MESSENGER: &str = "Messenger";
 /// Tag with the distance from the user's message that started it.
 pub const PUSH_DEPTH: &str = "Push-Depth";
+/// Tag with the message, or the cron's firing, at the root of the chain that a pushed message belongs to.
+pub const PUSH_ROOT: &str = "Push-Root";
 /// Tag with a messenger that the process trusts.
 pub const AUTHORITY: &str = "Authority";
 /// Tag with the cron that fires.
@@ -54,8 +56,10 @@ pub struct Statement {
     pub message: Option<Id>,
     /// Who submitted it and delivers what the process sends in answer.
     pub messenger: Option<Address>,
-    /// Distance from the user's message that started it.
+    /// Distance from the user's message, or the cron's firing, that started it; 0 for that itself.
     pub depth: u32,
+    /// For a pushed message: what started it, the item of the user's message or the assignment of the cron's firing.
+    pub root: Option<Id>,
     /// Where a pushed message comes from.
     pub origin: Option<Origin>,
     /// In slot 0: messengers that the process trusts though its own tags do not say their addresses.
@@ -116,6 +120,9 @@ impl Statement {
             item = item.tag(MESSENGER, messenger.to_string());
         }
         item = item.tag(PUSH_DEPTH, self.depth.to_string());
+        if let Some(root) = self.root {
+            item = item.tag(PUSH_ROOT, root.to_string());
+        }
         if let Some(origin) = self.origin {
             item.tags.extend(origin.tags());
         }
@@ -183,6 +190,7 @@ impl Assignment {
             message: optional(&item, "Message", "an item id")?,
             messenger: optional(&item, MESSENGER, "an address")?,
             depth: optional(&item, PUSH_DEPTH, "a number")?.unwrap_or(0),
+            root: optional(&item, PUSH_ROOT, "an item id")?,
             origin: Origin::read(item.tags())?,
             authorities: authorities.collect::<Result<_, _>>()?,
             cron,
@@ -228,6 +236,7 @@ mod tests {
             message: Some(Id::from([2; 32])),
             messenger: Some(Address::from([3; 32])),
             depth: 4,
+            root: Some(Id::from([8; 32])),
             origin: Some(Origin {
                 process: Id::from([5; 32]),
                 slot: 6,

@@ -236,7 +236,7 @@ mod tests {
         let message = |n: u8| ItemBuilder::new().target(process).anchor([n; 32]).tag("Type", "Message");
         let messages = (1..slots).map(|n| message(n).tag("Data-Protocol", "ao").sign(&unit(2)).unwrap());
         for item in std::iter::once(spawn).chain(messages) {
-            let submission = Submission { item, messenger: unit(3).address(), depth: 0 };
+            let submission = Submission { item, messenger: unit(3).address() };
             let mut batch = Batch::new();
             let moment = Moment { now_ms: 1, block_height: 0 };
             assign(&log, &mut batch, &submission, moment, &trust(&[]), &scheduler).unwrap().unwrap();

@@ -108,8 +108,11 @@ impl Entry {
     fn check(&self) -> Result<(), EntryError> {
         let statement = &self.assignment.statement;
         if statement.cron.is_some() {
-            let plain = statement.slot > 0 && statement.message.is_none() && statement.origin.is_none();
-            return if plain { Ok(()) } else { Err(EntryError::Mismatch("a cron's firing is slot 0 or a message")) };
+            let plain = statement.slot > 0
+                && statement.message.is_none()
+                && statement.origin.is_none()
+                && (statement.depth, statement.root) == (0, None);
+            return if plain { Ok(()) } else { Err(EntryError::Mismatch("a cron's firing is slot 0, a message, or pushed")) };
         }
         let expected = statement.message.unwrap_or(statement.process);
         if self.item.id() != expected {
@@ -121,6 +124,9 @@ impl Entry {
         let origin = Origin::read(self.proof.as_ref().unwrap_or(&self.item).tags());
         if origin != Ok(statement.origin) {
             return Err(EntryError::Mismatch("the assignment states another origin than the item"));
+        }
+        if (statement.depth > 0, statement.root.is_some()) != (statement.origin.is_some(), statement.origin.is_some()) {
+            return Err(EntryError::Mismatch("a pushed message has a depth and a root, and nothing else has"));
         }
         match &self.proof {
             Some(_) if self.item.target() == Some(statement.process) => {
@@ -160,6 +166,11 @@ impl Entry {
             _ => statement.process,
         };
         statement.origin.map(|origin| DeliveryId { origin, target: Some(target) })
+    }
+
+    /// What started the chain of messages that this slot belongs to: a user's message, or a cron's firing; often itself.
+    pub fn root(&self) -> Id {
+        self.assignment.statement.root.unwrap_or_else(|| self.item.id())
     }
 
     /// The process.

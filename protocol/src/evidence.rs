@@ -124,6 +124,7 @@ mod tests {
             message: (slot > 0).then(|| Id::from([slot as u8; 32])),
             messenger: None,
             depth: 0,
+            root: None,
             origin: None,
             authorities: Vec::new(),
             cron: None,

@@ -148,6 +148,7 @@ mod tests {
             message: Some(item.id()),
             messenger: None,
             depth: 0,
+            root: None,
             origin: None,
             authorities: Vec::new(),
             cron: None,

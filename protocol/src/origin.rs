@@ -90,6 +90,32 @@ pub struct DeliveryId {
     pub target: Option<Id>,
 }
 
+/// `PROCESS/SLOT/INDEX/TARGET`, with `-` where there is no target.
+impl fmt::Display for DeliveryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.target {
+            Some(target) => write!(f, "{}/{target}", self.origin),
+            None => write!(f, "{}/-", self.origin),
+        }
+    }
+}
+
+impl FromStr for DeliveryId {
+    type Err = OriginError;
+
+    fn from_str(text: &str) -> Result<DeliveryId, OriginError> {
+        let parts: Vec<&str> = text.split('/').collect();
+        let [process, slot, index, target] = parts[..] else { return Err(OriginError::Delivery(text.to_string())) };
+        let id = |text: &str| text.parse::<Id>().map_err(|_| OriginError::Process(text.to_string()));
+        let origin = Origin {
+            process: id(process)?,
+            slot: slot.parse().map_err(|_| OriginError::Slot(slot.to_string()))?,
+            index: index.parse()?,
+        };
+        Ok(DeliveryId { origin, target: if target == "-" { None } else { Some(id(target)?) } })
+    }
+}
+
 /// Tag with the id of the process that sent a message.
 pub const FROM_PROCESS: &str = "From-Process";
 /// Tag with the slot whose evaluation sent it.
@@ -103,6 +129,9 @@ pub enum OriginError {
     /// Some of the three tags are there, some are not.
     #[error("incomplete origin: tags {FROM_PROCESS}, {ORIGIN_SLOT} and {ORIGIN_INDEX} go together")]
     Incomplete,
+    /// Not of the form that names an entry and its receiver.
+    #[error("{0:?} is not of the form PROCESS/SLOT/INDEX/TARGET")]
+    Delivery(String),
     /// The process is not an id.
     #[error("{FROM_PROCESS} {0:?} is not a process id")]
     Process(String),
@@ -168,6 +197,18 @@ mod tests {
         };
         for (slot, index) in [("012", "n3"), ("+12", "n3"), ("12", "n03"), ("12", "x3"), ("12", "n"), ("12", "")] {
             assert!(with(slot, index).is_err(), "{slot} {index}");
+        }
+    }
+
+    #[test]
+    fn a_delivery_is_named_by_its_text() {
+        let origin = Origin::at(Id::from([9; 32]), 12, OutboxKind::Assignment, 3);
+        for target in [None, Some(Id::from([7; 32]))] {
+            let id = DeliveryId { origin, target };
+            assert_eq!(id.to_string().parse(), Ok(id));
+        }
+        for wrong in ["", "a/b", "a/1/m0/-", &format!("{origin}"), &format!("{origin}/x"), &format!("{origin}/-/-")] {
+            assert!(wrong.parse::<DeliveryId>().is_err(), "{wrong}");
         }
     }
 

@@ -303,6 +303,7 @@ mod tests {
             message: before.map(|_| item.id()),
             messenger: None,
             depth: 0,
+            root: None,
             origin: None,
             authorities: Vec::new(),
             cron: None,

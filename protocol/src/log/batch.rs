@@ -16,6 +16,13 @@ use crate::wire::EntryBytes;
 pub enum Write {
     /// The next slot of a process, with its indexes: tip, item, origin.
     Entry(Box<Entry>),
+    /// How many slots this node's scheduler gave to what one message started.
+    Pushed {
+        /// That message, or the cron's firing.
+        root: Id,
+        /// How many.
+        count: u64,
+    },
     /// An item without a slot.
     Item(VerifiedItem),
     /// The outcome of the slot after the computed ones, which moves the cursor.
@@ -57,6 +64,7 @@ pub struct Batch {
     deliveries: HashMap<DeliveryId, (Id, u64)>,
     processes: HashMap<Id, VerifiedItem>,
     fired: HashMap<(Id, String), u64>,
+    pushed: HashMap<Id, u64>,
 }
 
 impl Batch {
@@ -80,6 +88,9 @@ impl Batch {
             if slot == 0 {
                 self.processes.insert(process, entry.item.clone());
             }
+        }
+        if let Write::Pushed { root, count } = &write {
+            self.pushed.insert(*root, *count);
         }
         self.writes.push(write);
     }
@@ -143,8 +154,19 @@ impl Batch {
         }
     }
 
+    /// How many slots this node's scheduler gave to what a message started, as of this batch.
+    pub fn pushed(&self, log: &dyn Log, root: &Id) -> Result<u64, LogError> {
+        match self.pushed.get(root) {
+            Some(count) => Ok(*count),
+            None => log.pushed(root),
+        }
+    }
+
     /// The entry of a slot as of this batch.
     pub fn entry(&self, log: &dyn Log, process: &Id, slot: u64) -> Result<Option<Entry>, LogError> {
+        if !self.tips.contains_key(process) {
+            return log.entry(process, slot);
+        }
         let ours = self.writes.iter().find_map(|write| match write {
             Write::Entry(entry) if entry.process() == *process && entry.slot() == slot => Some((**entry).clone()),
             _ => None,

@@ -66,7 +66,7 @@ fn schedule(log: &dyn Log, n: u8, length: u64) -> Vec<Entry> {
                 must(message.tag("Data-Protocol", "ao").tag("Type", "Message").sign(&wallet(2)))
             }
         };
-        let submission = Submission { item, messenger: signer.address(), depth: 0 };
+        let submission = Submission { item, messenger: signer.address() };
         let mut batch = Batch::new();
         let moment = Moment { now_ms: slot, block_height: 0 };
         let receipt = must(must(assign(log, &mut batch, &submission, moment, &trust, &signer)));
@@ -124,6 +124,7 @@ fn firings_are_found_and_their_last_is_known(log: &dyn Log) {
             message: None,
             messenger: None,
             depth: 0,
+            root: None,
             origin: None,
             authorities: Vec::new(),
             cron: Some(Firing { cron: cron.into(), time_ms, block: None, missed: 0 }),
@@ -272,6 +273,15 @@ fn what_waits_for_a_process_is_found_by_it(log: &dyn Log) {
     write(id(5, Some(far)), DeliveryState::Dead { reason: "refused".into() });
     assert_eq!(must(log.waiting(&near, None)), [id(300, Some(near))]);
     assert_eq!(must(log.waited_for(None, 10)), [near]);
+    assert_eq!(must(log.dead(None, None, 10)), [id(5, Some(far))]);
+    write(id(3, Some(near)), DeliveryState::Dead { reason: "refused, too".into() });
+    let source = Id::from([1; 32]);
+    assert_eq!(must(log.dead(Some(&source), None, 10)), [id(3, Some(near)), id(5, Some(far))]);
+    assert_eq!(must(log.dead(Some(&source), None, 1)), [id(3, Some(near))]);
+    assert_eq!(must(log.dead(None, Some(&id(3, Some(near))), 10)), [id(5, Some(far))]);
+    assert_eq!(must(log.dead(Some(&near), None, 10)), [], "the sender counts");
+    write(id(5, Some(far)), DeliveryState::Pending);
+    assert_eq!(must(log.dead(None, None, 10)), [id(3, Some(near))], "one that is driven again is dead no more");
     let state = must(log.delivery(&id(2, Some(near)))).map(|delivery| delivery.state);
     assert_eq!(state, Some(DeliveryState::Scheduled { process: near, slot: 1 }));
     assert!(must(log.delivery(&id(9, Some(near)))).is_none());
@@ -311,7 +321,7 @@ fn a_batch_sees_itself(log: &dyn Log) {
     let mut slots = Vec::new();
     for n in [1u8, 2, 1] {
         let item = ItemBuilder::new().target(process).anchor([n; 32]).tag("Data-Protocol", "ao").tag("Type", "Message");
-        let submission = Submission { item: must(item.sign(&wallet(2))), messenger: signer.address(), depth: 0 };
+        let submission = Submission { item: must(item.sign(&wallet(2))), messenger: signer.address() };
         let moment = Moment { now_ms: 1, block_height: 0 };
         let receipt = must(must(assign(log, &mut batch, &submission, moment, &trust, &signer)));
         slots.push((receipt.entry.slot(), receipt.new));

@@ -27,6 +27,7 @@ struct Tables {
     items: BTreeMap<Id, VerifiedItem>,
     fired: BTreeMap<(Id, String), u64>,
     firings: BTreeSet<(Id, u64)>,
+    pushed: BTreeMap<Id, u64>,
     outcomes: BTreeMap<(Id, u64), OutcomeRecord>,
     computed: BTreeMap<Id, Computed>,
     attestations: BTreeMap<(Id, u64, Address), Attestation>,
@@ -75,6 +76,9 @@ impl Tables {
                 }
                 self.items.insert(entry.assignment.id(), entry.assignment.item.clone());
                 self.items.insert(entry.item.id(), entry.item);
+            }
+            Write::Pushed { root, count } => {
+                self.pushed.insert(root, count);
             }
             Write::Item(item) => {
                 self.items.insert(item.id(), item);
@@ -141,6 +145,10 @@ impl Log for MemoryLog {
         Ok(self.tables().slots_by_delivery.get(delivery).copied())
     }
 
+    fn pushed(&self, root: &Id) -> Result<u64, LogError> {
+        Ok(self.tables().pushed.get(root).copied().unwrap_or(0))
+    }
+
     fn item(&self, id: &Id) -> Result<Option<VerifiedItem>, LogError> {
         Ok(self.tables().items.get(id).cloned())
     }
@@ -195,6 +203,14 @@ impl Log for MemoryLog {
         let above = tables.waiting().filter(|id| after.is_none_or(|after| *id > after));
         let found = above.filter(|id| id.target == Some(*target)).copied();
         Ok(found.take(MAX_PAGE).collect())
+    }
+
+    fn dead(&self, process: Option<&Id>, after: Option<&DeliveryId>, limit: usize) -> Result<Vec<DeliveryId>, LogError> {
+        let tables = self.tables();
+        let dead = tables.deliveries.values().filter(|delivery| matches!(delivery.state, DeliveryState::Dead { .. }));
+        let above = dead.map(|delivery| delivery.id).filter(|id| after.is_none_or(|after| id > after));
+        let found = above.filter(|id| process.is_none_or(|process| id.origin.process == *process));
+        Ok(found.take(limit.min(MAX_PAGE)).collect())
     }
 
     fn evidence(&self, process: &Id) -> Result<Option<(EntryBytes, EntryBytes)>, LogError> {

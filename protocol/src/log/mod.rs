@@ -105,6 +105,9 @@ pub enum LogError {
     /// The database failed.
     #[error("the log's database failed: {0}")]
     Database(String),
+    /// There is no room to write. It passes when there is room again.
+    #[error("the disk is full: {0}")]
+    Full(String),
     /// A stored record can't be read back.
     #[error("the log is damaged: {record} of {key}: {cause}")]
     Damaged {
@@ -140,6 +143,8 @@ pub trait Log: Send + Sync {
     fn fired(&self, process: &Id, cron: &str) -> Result<Option<u64>, LogError>;
     /// The slots from `from` on that are firings of crons, in order, at most a page.
     fn firings(&self, process: &Id, from: u64, limit: usize) -> Result<Vec<u64>, LogError>;
+    /// How many slots this node's scheduler gave to what a message, or a cron's firing, started.
+    fn pushed(&self, root: &Id) -> Result<u64, LogError>;
     /// An item by id, whether it has a slot or not.
     fn item(&self, id: &Id) -> Result<Option<VerifiedItem>, LogError>;
 
@@ -163,6 +168,9 @@ pub trait Log: Send + Sync {
     fn waited_for(&self, after: Option<&Id>, limit: usize) -> Result<Vec<Id>, LogError>;
     /// The entries above `after` that wait for a target to become a process, in the order of their ids, at most a page.
     fn waiting(&self, target: &Id, after: Option<&DeliveryId>) -> Result<Vec<DeliveryId>, LogError>;
+    /// The entries above `after` that are dead letters, of one process or of all, in the order of their ids, at most a
+    /// page.
+    fn dead(&self, process: Option<&Id>, after: Option<&DeliveryId>, limit: usize) -> Result<Vec<DeliveryId>, LogError>;
     /// Two assignments of one slot, if such evidence against the process's scheduler is known.
     fn evidence(&self, process: &Id) -> Result<Option<(EntryBytes, EntryBytes)>, LogError>;
 

@@ -83,16 +83,28 @@ impl Lane {
         self.queue.insert(id)
     }
 
-    /// What is to be submitted now: as many from the front as fit into a request.
-    pub(super) fn take(&mut self, log: &dyn Log, now_ms: u64) -> Result<Option<(Address, Vec<Submission>)>, LogError> {
-        let Some(scheduler) = self.scheduler else { return Ok(None) };
-        if self.under_way.is_some() || now_ms < self.not_before_ms || self.queue.is_empty() {
-            return Ok(None);
-        }
+    /// Whether something can be submitted now.
+    pub(super) fn is_ready(&self, now_ms: u64) -> bool {
+        self.due_ms().is_some_and(|due| due <= now_ms)
+    }
+
+    /// Nothing is submitted before then.
+    pub(super) fn wait_until(&mut self, at_ms: u64) {
+        self.not_before_ms = self.not_before_ms.max(at_ms);
+    }
+
+    /// What is to be submitted now: as many from the front as fit into a request, and at most so many.
+    pub(super) fn take(
+        &mut self,
+        log: &dyn Log,
+        now_ms: u64,
+        most: usize,
+    ) -> Result<Option<(Address, Vec<Submission>)>, LogError> {
+        let Some(scheduler) = self.scheduler.filter(|_| self.is_ready(now_ms)) else { return Ok(None) };
         let mut submissions = Vec::new();
         let mut ids = VecDeque::new();
         let mut bytes = 0;
-        for id in self.queue.iter().take(MAX_SUBMISSIONS) {
+        for id in self.queue.iter().take(most.min(MAX_SUBMISSIONS)) {
             let damaged = |cause: &str| LogError::Damaged {
                 record: "delivery",
                 key: id.origin.to_string(),
@@ -105,7 +117,7 @@ impl Lane {
                 break;
             }
             let item = VerifiedItem::from_own_store(item.0).map_err(|cause| damaged(&cause.to_string()))?;
-            submissions.push(Submission { messenger: item.address(), item, depth: delivery.depth });
+            submissions.push(Submission { messenger: item.address(), item });
             ids.push_back(*id);
         }
         self.under_way = Some(ids);

@@ -15,16 +15,18 @@
 //! until this node's log shows its entries or its time to take over has come. Entries to different targets do not wait
 //! for each other: a target that can't be reached holds up nobody else.
 
+mod dead_letters;
 mod expansion;
 mod lane;
 mod outbox;
+mod pace;
+mod targets;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::evidence;
 use crate::id::{Address, Id};
-use crate::item::VerifiedItem;
 use crate::log::{Batch, Delivery, DeliveryState, Log, LogError, Write};
 use crate::origin::{DeliveryId, OutboxKind};
 use crate::process::Process;
@@ -37,13 +39,10 @@ use work::Work;
 
 pub use expansion::{Traced, trace};
 pub use lane::{Retry, Submit};
+pub use pace::{MAX_OWN_BURST, OWN_PER_SECOND};
+pub use targets::MAX_LOOKUPS;
 pub use work::MAX_OPEN_SLOTS;
 
-/// Most targets that are looked for at once.
-pub const MAX_LOOKUPS: usize = 32;
-
-/// Wait before a target is looked for again that not every peer could be asked for, in milliseconds.
-const LOOKUP_RETRY_MS: u64 = 1000;
 /// Most writes of one expansion; the rest comes with the next.
 const EXPANSION_WRITES: usize = 4096;
 
@@ -58,6 +57,8 @@ pub struct Messenger {
     unknown: BTreeMap<Id, u64>,
     /// Targets that are being looked for.
     sought: BTreeSet<Id>,
+    /// Processes that wait because they send to themselves too fast, and until when.
+    slowed: BTreeMap<Id, u64>,
     /// Whether the last expansion stopped before all was looked at.
     unfinished: bool,
 }
@@ -88,19 +89,6 @@ impl Messenger {
         }
         self.awake.insert(*process);
         Ok(())
-    }
-
-    /// Tells that a target is a process now: what waits for it is delivered, in order.
-    pub fn revive(&mut self, log: &dyn Log, target: &Id) -> Result<(), LogError> {
-        let mut last = None;
-        loop {
-            let page = log.waiting(target, last.as_ref())?;
-            let Some(end) = page.last() else { return Ok(()) };
-            last = Some(*end);
-            for id in page {
-                self.enqueue(id);
-            }
-        }
     }
 
     /// Prepares what is due: signs the items of new outbox entries and queues them. The batch holds them and must be
@@ -201,63 +189,34 @@ impl Messenger {
         }
     }
 
-    /// The targets whose process item is wanted now: from this node's log, else from peers. Each must be answered.
-    pub fn lookups(&mut self, now_ms: u64) -> Vec<Id> {
-        let places = MAX_LOOKUPS.saturating_sub(self.sought.len());
-        let due = self.unknown.iter().filter(|(_, at)| **at <= now_ms).map(|(target, _)| *target);
-        let due: Vec<Id> = due.take(places).collect();
-        for target in &due {
-            self.unknown.remove(target);
-            self.sought.insert(*target);
-        }
-        due
-    }
-
-    /// A target could neither be found nor be shown to be unknown: it is looked for again after a while.
-    pub fn lookup_later(&mut self, target: &Id, now_ms: u64) {
-        self.sought.remove(target);
-        self.unknown.insert(*target, now_ms.saturating_add(LOOKUP_RETRY_MS));
-    }
-
-    /// Tells what a target is: its process item, or none when nobody knows it as a process. Returns what to commit.
-    pub fn on_lookup(&mut self, log: &dyn Log, target: &Id, item: Option<&VerifiedItem>) -> Result<Batch, LogError> {
-        self.sought.remove(target);
-        let process = item.and_then(|item| Process::read(item).ok());
-        if process.is_some() {
-            // What was sent to it before it was one comes first.
-            self.revive(log, target)?;
-        }
-        let of_target = |key: &&LaneKey| key.target == *target && !key.spawn;
-        let keys: Vec<LaneKey> = self.lanes.keys().filter(of_target).copied().collect();
-        let mut batch = Batch::new();
-        for key in keys {
-            match &process {
-                Some(process) => {
-                    if let Some(lane) = self.lanes.get_mut(&key) {
-                        lane.scheduler = Some(process.scheduler);
-                    }
-                }
-                None => {
-                    let Some(lane) = self.lanes.remove(&key) else { continue };
-                    let parked = lane.is_parked();
-                    for id in lane.into_ids() {
-                        self.close(log, &id, DeliveryState::NoProcess, parked, &mut batch)?;
-                    }
-                }
-            }
-        }
-        Ok(batch)
-    }
-
     /// What is to be submitted now. Each must be answered.
     pub fn submissions(&mut self, log: &dyn Log, now_ms: u64) -> Result<Vec<Submit>, LogError> {
         let mut submits = Vec::new();
         for (key, lane) in &mut self.lanes {
-            if let Some((scheduler, submissions)) = lane.take(log, now_ms)? {
+            let mut own = match key.source == key.target {
+                true => self.works.get_mut(&key.source).map(|work| &mut work.own),
+                false => None,
+            };
+            let most = own.as_ref().map_or(usize::MAX, |own| own.free(now_ms));
+            if let (0, Some(own), true) = (most, &own, lane.is_ready(now_ms)) {
+                lane.wait_until(own.next_ms());
+                self.slowed.insert(key.source, own.next_ms());
+                continue;
+            }
+            if let Some((scheduler, submissions)) = lane.take(log, now_ms, most)? {
+                if let Some(own) = &mut own {
+                    own.spend(submissions.len(), now_ms);
+                }
                 submits.push(Submit { lane: *key, scheduler, submissions });
             }
         }
         Ok(submits)
+    }
+
+    /// Processes that were slowed since this was last asked because they send to themselves without end, and when each
+    /// goes on, in milliseconds.
+    pub fn slowed(&mut self) -> BTreeMap<Id, u64> {
+        std::mem::take(&mut self.slowed)
     }
 
     /// The scheduler answered: one result for each submission, in order, or fewer. Returns what to commit synced.
@@ -428,7 +387,7 @@ mod tests {
                     .tag("Scheduler", setting.scheduler.address().to_string());
                 let item = item.sign(&unit(2)).unwrap();
                 setting.processes.push(item.id());
-                let submission = Submission { item, messenger: unit(MESSENGERS[0]).address(), depth: 0 };
+                let submission = Submission { item, messenger: unit(MESSENGERS[0]).address() };
                 setting.assign(&submission).unwrap();
             }
             setting
@@ -648,7 +607,7 @@ mod tests {
             let anchor = *blake3::hash(&n.to_le_bytes()).as_bytes();
             let item = ItemBuilder::new().target(setting.processes[0]).anchor(anchor).tag("Data-Protocol", "ao");
             let item = item.tag("Type", "Message").sign(&unit(2)).unwrap();
-            setting.assign(&Submission { item, messenger: unit(3).address(), depth: 0 }).unwrap();
+            setting.assign(&Submission { item, messenger: unit(3).address() }).unwrap();
         };
         let mut messenger = Messenger::new();
         let mut now = 0;
@@ -701,10 +660,10 @@ mod tests {
         assert_eq!(messenger.next_due_ms(), None, "and needs no timer");
 
         // It appears, and a later message to it is sent before anybody told the messenger.
-        setting.assign(&Submission { item: spawn, messenger: unit(3).address(), depth: 0 }).unwrap();
+        setting.assign(&Submission { item: spawn, messenger: unit(3).address() }).unwrap();
         let user = ItemBuilder::new().target(setting.processes[0]).tag("Data-Protocol", "ao").tag("Type", "Message");
         let item = user.sign(&unit(2)).unwrap();
-        setting.assign(&Submission { item, messenger: unit(3).address(), depth: 0 }).unwrap();
+        setting.assign(&Submission { item, messenger: unit(3).address() }).unwrap();
         setting.processes.push(late);
         setting.sends(messages(vec![to(&late.to_string(), &[("N", "2")])]));
         setting.round(&mut messenger, &unit(3), 0);
@@ -725,10 +684,84 @@ mod tests {
             setting.sends(messages(vec![to(&setting.processes[1].to_string(), &[]), to("0xwallet", &[])]));
             let item = ItemBuilder::new().target(setting.processes[0]).anchor([n; 32]).tag("Data-Protocol", "ao");
             let item = item.tag("Type", "Message").sign(&unit(2)).unwrap();
-            setting.assign(&Submission { item, messenger: unit(3).address(), depth: 0 }).unwrap();
+            setting.assign(&Submission { item, messenger: unit(3).address() }).unwrap();
         }
         let mut second = Messenger::new();
         assert_eq!(setting.round(&mut second, &unit(4), 0), 0);
         assert_eq!(setting.round(&mut second, &unit(4), rank_delay_ms(1)), 20);
+    }
+
+    #[test]
+    fn a_dead_letter_is_driven_again_and_found_after_a_restart() {
+        let setting = Setting::new(2);
+        let source = setting.processes[0];
+        setting.sends(messages(vec![to(&setting.processes[1].to_string(), &[]), entry(serde_json::json!({}))]));
+        let mut messenger = Messenger::new();
+        messenger.wake(&setting.log, &source, 0).unwrap();
+        let batch = messenger.expand(&setting.log, &setting.trust, &unit(3), 0).unwrap();
+        setting.log.commit(batch, Durability::Synced).unwrap();
+        setting.finds(&mut messenger, 1);
+        let submit = messenger.submissions(&setting.log, 0).unwrap().remove(0);
+        let refused = [Err(Refusal::Invalid("not today".into()))];
+        let batch = messenger.on_receipts(&setting.log, &submit, &refused, &unit(3), 0).unwrap();
+        setting.log.commit(batch, Durability::Synced).unwrap();
+        setting.log.commit(messenger.settle(), Durability::Relaxed).unwrap();
+        let dead = setting.log.dead(Some(&source), None, 10).unwrap();
+        assert_eq!((dead.len(), setting.log.delivered(&source).unwrap()), (2, 1), "it holds nothing up");
+
+        let (batch, driven) = messenger.redrive(&setting.log, &dead).unwrap();
+        assert_eq!(driven, dead[..1], "what makes no item stays dead");
+        setting.log.commit(batch, Durability::Synced).unwrap();
+        assert_eq!(setting.log.delivered(&source).unwrap(), 0, "the cursor went back with it");
+        let (batch, driven) = messenger.redrive(&setting.log, &dead).unwrap();
+        assert!(driven.is_empty() && batch.is_empty(), "it is under way already");
+
+        // The machine ends here; another value takes over.
+        let mut messenger = Messenger::new();
+        assert_eq!(setting.round(&mut messenger, &unit(3), 0), 1);
+        assert_eq!(setting.entries(&setting.processes[1]).len(), 1);
+        assert_eq!((setting.log.dead(None, None, 10).unwrap().len(), setting.log.delivered(&source).unwrap()), (1, 1));
+    }
+
+    #[test]
+    fn a_dead_letter_of_a_messenger_that_runs_is_driven_in_its_place() {
+        let setting = Setting::new(2);
+        let source = setting.processes[0];
+        setting.sends(messages(vec![to(&setting.processes[1].to_string(), &[("x+link", "")]), to("0x1", &[])]));
+        let mut messenger = Messenger::new();
+        assert_eq!(setting.round(&mut messenger, &unit(3), 0), 1);
+        for _ in 0..3 {
+            assert_eq!(setting.log.delivered(&source).unwrap(), 1);
+            let dead = setting.log.dead(None, None, 10).unwrap();
+            let (batch, driven) = messenger.redrive(&setting.log, &dead).unwrap();
+            setting.log.commit(batch, Durability::Synced).unwrap();
+            assert_eq!((driven.len(), setting.log.delivered(&source).unwrap()), (1, 0));
+            setting.log.commit(messenger.settle(), Durability::Relaxed).unwrap();
+            assert_eq!(setting.log.delivered(&source).unwrap(), 0, "it is not settled");
+            assert_eq!(setting.round(&mut messenger, &unit(3), 0), 1, "and refused again");
+        }
+    }
+
+    #[test]
+    fn a_process_that_sends_to_itself_without_end_is_slowed() {
+        let setting = Setting::new(2);
+        let (own, other) = (setting.processes[0].to_string(), setting.processes[1].to_string());
+        let mut sent = vec![to(&own, &[]); 200];
+        sent.extend(vec![to(&other, &[]); 100]);
+        setting.sends(messages(sent));
+        let mut messenger = Messenger::new();
+        setting.round(&mut messenger, &unit(3), 0);
+        let mut now = 0;
+        let mut counts = Vec::new();
+        while setting.entries(&setting.processes[0]).len() < 200 {
+            setting.round(&mut messenger, &unit(3), now);
+            counts.push(setting.entries(&setting.processes[0]).len());
+            let slowed = messenger.slowed();
+            assert!(counts.len() < 4 || counts[counts.len() - 1] == 200 || slowed.contains_key(&setting.processes[0]));
+            now += 1000;
+        }
+        assert_eq!(counts[0], 64, "a burst is free");
+        assert!(counts.windows(2).all(|pair| pair[1] - pair[0] <= 50), "{counts:?}");
+        assert_eq!(setting.entries(&setting.processes[1]).len(), 100, "others do not wait for it");
     }
 }

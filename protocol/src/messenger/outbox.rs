@@ -41,14 +41,13 @@ impl Sender<'_> {
         self.entry.assignment.statement.depth.saturating_add(1)
     }
 
-    /// The user's message at the root of the chain; none when it began with a cron.
+    /// The user's message at the root of the chain; none when it began with a cron. What was pushed here says it; in
+    /// anybody else's item that tag is only a word.
     fn pushed_for(&self) -> Option<String> {
-        let item = &self.entry.item;
-        match item.tag("Pushed-For") {
-            Some(root) => Some(root.to_string()),
-            // Below the first message of a chain that has no root there is none either.
-            None if self.entry.assignment.statement.depth > 0 => None,
-            None => self.entry.assignment.statement.cron.is_none().then(|| item.id().to_string()),
+        let (statement, item) = (&self.entry.assignment.statement, &self.entry.item);
+        match statement.origin {
+            Some(_) => self.entry.proof.as_ref().unwrap_or(item).tag("Pushed-For").map(str::to_string),
+            None => statement.cron.is_none().then(|| item.id().to_string()),
         }
     }
 

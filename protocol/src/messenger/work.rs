@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::pace::Pace;
+
 /// Most slots of one process that are worked on at once. Those whose entries all wait for targets that could not be
 /// reached for a while do not count.
 pub const MAX_OPEN_SLOTS: usize = 64;
@@ -22,6 +24,8 @@ pub(super) struct Work {
     open: BTreeMap<u64, Open>,
     /// How many of them count.
     active: usize,
+    /// How fast it may send to itself.
+    pub(super) own: Pace,
 }
 
 /// How many entries of a slot are not settled, and how many of these are in parked lanes.
@@ -40,7 +44,7 @@ impl Open {
 impl Work {
     /// Work that goes on where the cursor is.
     pub(super) fn new(settled: u64) -> Work {
-        Work { next: settled, settled, notes: VecDeque::new(), open: BTreeMap::new(), active: 0 }
+        Work { next: settled, settled, notes: VecDeque::new(), open: BTreeMap::new(), active: 0, own: Pace::default() }
     }
 
     /// Notes that outcomes are known up to a slot.
@@ -109,6 +113,14 @@ impl Work {
         self.change(slot, |open| {
             open.parked = if parked { open.parked + 1 } else { open.parked.saturating_sub(1) };
         });
+    }
+
+    /// A slot below the cursor has something to be done again. The cursor's new place, if it moved.
+    pub(super) fn go_back(&mut self, slot: u64) -> Option<u64> {
+        (slot < self.settled).then(|| {
+            self.settled = slot;
+            slot
+        })
     }
 
     /// The cursor's new place, if it moved: all slots below it are settled.

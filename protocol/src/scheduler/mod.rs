@@ -1,79 +1,37 @@
 //! The scheduler's rule: give an item the next slot of its process, once. It writes nothing: the driver joins many of
 //! these into one batch, commits it synced, and only then lets a receipt out.
 
-use serde::{Deserialize, Serialize};
-use thiserror::Error;
+mod proof;
+mod receipt;
+mod refusal;
 
-use crate::assignment::{Assignment, Statement, first_link};
+use crate::assignment::{Statement, first_link};
 use crate::entry::{Entry, MAX_ASSIGN_BYTES};
 use crate::id::{Address, Id};
 use crate::item::VerifiedItem;
 use crate::log::{Batch, Log, LogError, Write};
-use crate::origin::{DeliveryId, Origin, OutboxKind};
+use crate::origin::{DeliveryId, Origin};
 use crate::process::Process;
 use crate::trust::Trust;
 use crate::wallet::Signer;
+use proof::Pushed;
 
-/// Longest chain of messages that one user's message may start.
+pub use receipt::read_receipt;
+pub use refusal::Refusal;
+
+/// Longest chain of messages that one user's message, or one firing of a cron, may start.
 pub const MAX_PUSH_DEPTH: u32 = 256;
+/// Most messages that one user's message, or one firing of a cron, may start in all, as far as one scheduler gives them
+/// their slots.
+pub const MAX_PUSHED: u64 = 100_000;
 
 /// A verified item that somebody wants to have a slot.
 #[derive(Clone, Debug)]
 pub struct Submission {
     /// A process, a message, or a messenger's `Assign`.
     pub item: VerifiedItem,
-    /// Who submits it and will deliver the answer.
+    /// Who submits it and will deliver the answer. For what a process sent it is the messenger that signed it.
     pub messenger: Address,
-    /// Distance from the user's message.
-    pub depth: u32,
-}
-
-/// Why an item gets no slot.
-#[derive(Clone, Debug, Error, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Refusal {
-    /// The item can never be scheduled as it is.
-    #[error("{0}")]
-    Invalid(String),
-    /// Its type is not one that gets a slot.
-    #[error("Unsupported Type tag value {0:?}: only Process and Message items are scheduled")]
-    Unsupported(String),
-    /// Another scheduler is responsible.
-    #[error("process {process} is scheduled by {scheduler}, not by {here}")]
-    Elsewhere {
-        /// Which process.
-        process: Id,
-        /// Its scheduler.
-        scheduler: Address,
-        /// Who was asked.
-        here: Address,
-    },
-    /// This scheduler has no such process.
-    #[error("unknown process {0}: it was never spawned here")]
-    UnknownProcess(Id),
-    /// The claimed origin is false.
-    #[error("false origin {origin}: {reason}")]
-    FalseOrigin {
-        /// What the item claims.
-        origin: String,
-        /// Why it is false.
-        reason: String,
-    },
-    /// The claimed origin can't be checked here yet.
-    #[error("origin {0} can't be checked yet: this scheduler has not seen that process; try again")]
-    UnprovenOrigin(String),
-    /// Too far from the user's message.
-    #[error("push depth {0} exceeds the limit of {MAX_PUSH_DEPTH}: one message may not start an endless chain")]
-    TooDeep(u32),
-    /// Nothing is wrong with the item; try again.
-    #[error("the scheduler can't take it now: {0}; try again")]
-    Busy(String),
-}
-
-impl Refusal {
-    /// Whether the same item may be taken later.
-    pub fn is_temporary(&self) -> bool {
-        matches!(self, Refusal::Busy(_) | Refusal::UnprovenOrigin(_) | Refusal::UnknownProcess(_))
-    }
 }
 
 /// What [`assign`] found or made.
@@ -99,7 +57,7 @@ pub struct Moment {
 ///
 /// Order of checks: the item's form; its id seen before → that receipt; its origin seen before → that receipt; origin
 /// that can't be checked yet → temporary refusal; false origin → refusal. An item that claims an origin is never
-/// scheduled as an ordinary one.
+/// scheduled as an ordinary one. How deep in a chain it is and what started it follow from the log of its source.
 pub fn assign(
     log: &dyn Log,
     batch: &mut Batch,
@@ -111,7 +69,7 @@ pub fn assign(
     match plan(log, batch, submission, trust, signer)? {
         Err(refusal) => Ok(Err(refusal)),
         Ok(Plan::Known(entry)) => Ok(Ok(Receipt { entry: *entry, new: false })),
-        Ok(Plan::Next { process, item, proof, origin, authorities }) => {
+        Ok(Plan::Next { process, item, proof, pushed, authorities }) => {
             let tip = batch.tip(log, &process)?;
             let statement = Statement {
                 process,
@@ -122,9 +80,10 @@ pub fn assign(
                 // A clock that was set back repeats the last time instead of contradicting the order.
                 timestamp_ms: tip.as_ref().map_or(0, |tip| tip.timestamp_ms).max(moment.now_ms),
                 message: tip.is_some().then(|| item.id()),
-                messenger: Some(submission.messenger),
-                depth: submission.depth,
-                origin,
+                messenger: Some(pushed.map_or(submission.messenger, |pushed| pushed.messenger)),
+                depth: pushed.map_or(0, |pushed| pushed.depth),
+                root: pushed.map(|pushed| pushed.root),
+                origin: pushed.map(|pushed| pushed.origin),
                 authorities,
                 cron: None,
             };
@@ -134,6 +93,9 @@ pub fn assign(
             };
             let entry = Entry { assignment, item, proof };
             batch.push(Write::Entry(Box::new(entry.clone())));
+            if let Some(root) = entry.assignment.statement.root {
+                batch.push(Write::Pushed { root, count: batch.pushed(log, &root)?.saturating_add(1) });
+            }
             Ok(Ok(Receipt { entry, new: true }))
         }
     }
@@ -145,7 +107,7 @@ enum Plan {
         process: Id,
         item: VerifiedItem,
         proof: Option<VerifiedItem>,
-        origin: Option<Origin>,
+        pushed: Option<Pushed>,
         authorities: Vec<Address>,
     },
 }
@@ -211,6 +173,7 @@ fn plan(
     {
         return Ok(Ok(Plan::Known(Box::new(entry))));
     }
+    let mut pushed = None;
     if let Some(origin) = origin {
         let target = if kind == "Process" { Id::from(process.scheduler.to_bytes()) } else { target };
         let delivery = DeliveryId { origin, target: Some(target) };
@@ -219,12 +182,12 @@ fn plan(
         {
             return Ok(Ok(Plan::Known(Box::new(entry))));
         }
-        if let Err(refusal) = proven(log, batch, item, &origin, kind, trust)? {
-            refuse!(refusal);
+        match proof::pushed(log, batch, item, origin, kind, trust)? {
+            Err(refusal) => refuse!(refusal),
+            Ok(proven) if proven.depth > MAX_PUSH_DEPTH => refuse!(Refusal::TooDeep(proven.depth)),
+            Ok(proven) if batch.pushed(log, &proven.root)? >= MAX_PUSHED => refuse!(Refusal::TooMany(proven.root)),
+            Ok(proven) => pushed = Some(proven),
         }
-    }
-    if submission.depth > MAX_PUSH_DEPTH {
-        refuse!(Refusal::TooDeep(submission.depth));
     }
     if kind == "Process" && process.compute_quorum as usize > trust.compute_units(&process).len().max(1) {
         let quorum = process.compute_quorum;
@@ -232,7 +195,7 @@ fn plan(
         refuse!(Refusal::Invalid(format!("Compute-Quorum {quorum} exceeds the {units} compute units of this network")));
     }
     let authorities = if kind == "Process" { trust.implied_messengers(&process) } else { Vec::new() };
-    Ok(Ok(Plan::Next { process: target, item: assigned, proof, origin, authorities }))
+    Ok(Ok(Plan::Next { process: target, item: assigned, proof, pushed, authorities }))
 }
 
 /// What every scheduled item needs, whatever its type.
@@ -267,71 +230,6 @@ fn assigned_item(log: &dyn Log, assign: &VerifiedItem) -> Result<Result<Verified
         Some(item) => Ok(Ok(item)),
         None => Ok(Err(Refusal::Busy(format!("item {id} is not known here yet")))),
     }
-}
-
-/// Whether the item may claim its origin: it must be signed by a messenger that the source process trusts.
-fn proven(
-    log: &dyn Log,
-    batch: &Batch,
-    item: &VerifiedItem,
-    origin: &Origin,
-    kind: &str,
-    trust: &Trust,
-) -> Result<Result<(), Refusal>, LogError> {
-    let false_origin = |reason: &str| Refusal::FalseOrigin { origin: origin.to_string(), reason: reason.to_string() };
-    let fits = match origin.index.kind {
-        OutboxKind::Message => kind == "Message",
-        OutboxKind::Spawn => kind == "Process",
-        OutboxKind::Assignment => kind == "Assign",
-        OutboxKind::Spawned => kind == "Message" && item.target() == Some(origin.process),
-    };
-    if !fits {
-        return Ok(Err(false_origin(&format!("a {kind} can't be entry {} of an outbox", origin.index))));
-    }
-    let Some(spawn) = batch.process_item(log, &origin.process)? else {
-        return Ok(Err(Refusal::UnprovenOrigin(origin.to_string())));
-    };
-    if batch.tip(log, &origin.process)?.is_none_or(|tip| tip.slot < origin.slot) {
-        return Ok(Err(Refusal::UnprovenOrigin(origin.to_string())));
-    }
-    let source = match Process::read(&spawn) {
-        Ok(source) => source,
-        Err(cause) => return Ok(Err(false_origin(&cause.to_string()))),
-    };
-    if !trust.messengers(&source).contains(&item.address()) {
-        if trust.network.open && source.authorities.is_empty() {
-            // Anybody may be a messenger there, and this one may be about to announce itself.
-            return Ok(Err(Refusal::UnprovenOrigin(origin.to_string())));
-        }
-        let reason = format!("{} is no messenger that process {} trusts", item.address(), origin.process);
-        return Ok(Err(false_origin(&reason)));
-    }
-    Ok(Ok(()))
-}
-
-/// Reads a receipt that came from elsewhere: it counts only when it is the assignment, signed by the scheduler that
-/// was asked, of the submitted item or, for a pushed item, of its origin.
-pub fn read_receipt(
-    assignment: VerifiedItem,
-    submitted: &VerifiedItem,
-    scheduler: &Address,
-) -> Result<Assignment, String> {
-    if assignment.address() != *scheduler {
-        return Err(format!("the receipt is signed by {}, not by scheduler {scheduler}", assignment.address()));
-    }
-    let assignment = Assignment::read(assignment).map_err(|cause| format!("the receipt is no assignment: {cause}"))?;
-    let statement = &assignment.statement;
-    let named = statement.message.unwrap_or(statement.process);
-    let wanted = match submitted.tag("Type") {
-        Some("Assign") => submitted.tag("Message").and_then(|id| id.parse().ok()),
-        _ => Some(submitted.id()),
-    };
-    let origin = Origin::read(submitted.tags()).ok().flatten();
-    let same_origin = origin.is_some() && statement.origin == origin;
-    if Some(named) != wanted && !same_origin {
-        return Err(format!("the receipt is for item {named}, not for {}", submitted.id()));
-    }
-    Ok(assignment)
 }
 
 #[cfg(test)]
@@ -398,12 +296,12 @@ mod tests {
         }
 
         fn user(&mut self, item: ItemBuilder) -> Result<Receipt, Refusal> {
-            self.submit(&item, &user(), 0)
+            self.submit(&item, &user())
         }
 
-        fn submit(&mut self, item: &ItemBuilder, signer: &Wallet, depth: u32) -> Result<Receipt, Refusal> {
+        fn submit(&mut self, item: &ItemBuilder, signer: &Wallet) -> Result<Receipt, Refusal> {
             let item = item.sign(signer).unwrap();
-            let submission = Submission { item, messenger: messenger().address(), depth };
+            let submission = Submission { item, messenger: messenger().address() };
             let mut batch = Batch::new();
             let moment = Moment { now_ms: self.now_ms, block_height: 7 };
             let receipt = assign(&self.log, &mut batch, &submission, moment, &self.trust, &self.unit).unwrap();
@@ -479,7 +377,8 @@ mod tests {
             timestamp_ms: 1,
             message: None,
             messenger: None,
-            depth: 0,
+            depth: 1,
+            root: Some(item.id()),
             origin: Some(origin),
             authorities: Vec::new(),
             cron: None,
@@ -491,9 +390,9 @@ mod tests {
         setting.log.commit(batch, Durability::Relaxed).unwrap();
 
         let real = spawn(2, &setting.unit);
-        let first = setting.submit(&real, &messenger(), 1).unwrap();
+        let first = setting.submit(&real, &messenger()).unwrap();
         assert!(first.new, "the real one gets its slot");
-        let again = setting.submit(&spawn(3, &setting.unit), &messenger(), 1).unwrap();
+        let again = setting.submit(&spawn(3, &setting.unit), &messenger()).unwrap();
         assert!(!again.new && again.entry.process() == first.entry.process(), "and only one");
     }
 
@@ -503,7 +402,9 @@ mod tests {
         let receipt = setting.user(message(setting.target, 50)).unwrap();
         let index = OutboxIndex { kind: OutboxKind::Message, position: 0 };
         let mut forged = receipt.entry;
-        forged.assignment.statement.origin = Some(Origin { process: setting.source, slot: 1, index });
+        let statement = &mut forged.assignment.statement;
+        statement.origin = Some(Origin { process: setting.source, slot: 1, index });
+        (statement.depth, statement.root) = (1, Some(setting.source));
         forged.assignment = forged.assignment.statement.clone().sign(&setting.unit).unwrap();
         let cause = Entry::verify(&forged.to_bytes()).unwrap_err().to_string();
         assert!(cause.contains("another origin"), "{cause}");
@@ -541,8 +442,8 @@ mod tests {
         let mut network = (*setting.trust.network).clone();
         network.messengers.push(other.address());
         setting.trust.network = Arc::new(network);
-        let first = setting.submit(&setting.pushed(2, OutboxKind::Message, 1), &messenger(), 1).unwrap();
-        let again = setting.submit(&setting.pushed(2, OutboxKind::Message, 2), &other, 1).unwrap();
+        let first = setting.submit(&setting.pushed(2, OutboxKind::Message, 1), &messenger()).unwrap();
+        let again = setting.submit(&setting.pushed(2, OutboxKind::Message, 2), &other).unwrap();
         assert!(first.new && !again.new);
         assert_eq!(first.entry.slot(), again.entry.slot());
         assert_eq!(first.entry.assignment.statement.depth, 1);
@@ -551,20 +452,20 @@ mod tests {
     #[test]
     fn a_false_origin_is_refused_and_does_not_stand_in_the_way() {
         let mut setting = Setting::new();
-        let forged = setting.submit(&setting.pushed(2, OutboxKind::Message, 1), &user(), 1).unwrap_err();
+        let forged = setting.submit(&setting.pushed(2, OutboxKind::Message, 1), &user()).unwrap_err();
         assert!(matches!(forged, Refusal::FalseOrigin { .. }), "{forged}");
-        let misplaced = setting.submit(&setting.pushed(2, OutboxKind::Spawn, 1), &messenger(), 1).unwrap_err();
+        let misplaced = setting.submit(&setting.pushed(2, OutboxKind::Spawn, 1), &messenger()).unwrap_err();
         assert!(matches!(misplaced, Refusal::FalseOrigin { .. }), "{misplaced}");
-        assert!(setting.submit(&setting.pushed(2, OutboxKind::Message, 1), &messenger(), 1).unwrap().new);
+        assert!(setting.submit(&setting.pushed(2, OutboxKind::Message, 1), &messenger()).unwrap().new);
     }
 
     #[test]
     fn an_origin_that_is_not_known_yet_may_come_again() {
         let mut setting = Setting::new();
-        let early = setting.submit(&setting.pushed(3, OutboxKind::Message, 1), &messenger(), 1).unwrap_err();
+        let early = setting.submit(&setting.pushed(3, OutboxKind::Message, 1), &messenger()).unwrap_err();
         assert!(matches!(early, Refusal::UnprovenOrigin(_)) && early.is_temporary());
         setting.user(message(setting.source, 3)).unwrap();
-        assert!(setting.submit(&setting.pushed(3, OutboxKind::Message, 1), &messenger(), 1).is_ok());
+        assert!(setting.submit(&setting.pushed(3, OutboxKind::Message, 1), &messenger()).is_ok());
     }
 
     #[test]
@@ -578,10 +479,10 @@ mod tests {
             builder.tag("Type", "Assign")
         };
         let (one, two) = (assign(1), assign(2));
-        let first = setting.submit(&one, &messenger(), 1).unwrap();
+        let first = setting.submit(&one, &messenger()).unwrap();
         assert_eq!((first.entry.item.id(), first.entry.process()), (item.id(), setting.target));
         Entry::verify(&first.entry.to_bytes()).unwrap();
-        assert!(!setting.submit(&two, &messenger(), 1).unwrap().new);
+        assert!(!setting.submit(&two, &messenger()).unwrap().new);
     }
 
     #[test]
@@ -602,8 +503,6 @@ mod tests {
             let refusal = setting.user(item).unwrap_err().to_string();
             assert!(refusal.contains(expected), "{refusal:?} should say {expected:?}");
         }
-        let deep = setting.submit(&message(setting.target, 9), &messenger(), MAX_PUSH_DEPTH + 1).unwrap_err();
-        assert_eq!(deep, Refusal::TooDeep(MAX_PUSH_DEPTH + 1));
     }
 
     #[test]
@@ -635,5 +534,53 @@ mod tests {
         assert!(read_receipt(assignment.clone(), &item, &user().address()).is_err());
         let other = message(setting.target, 2).sign(&user()).unwrap();
         assert!(read_receipt(assignment, &other, &setting.unit.address()).is_err());
+    }
+
+    #[test]
+    fn depth_and_root_follow_from_the_source_and_not_from_who_submits() {
+        let mut setting = Setting::new();
+        let root = setting.log.entry(&setting.source, 2).unwrap().unwrap().item.id();
+        let first = setting.submit(&setting.pushed(2, OutboxKind::Message, 1), &messenger()).unwrap().entry;
+        let statement = &first.assignment.statement;
+        assert_eq!((statement.depth, statement.root, statement.messenger), (1, Some(root), Some(messenger().address())));
+        // What that slot sends in turn, to the source.
+        let origin = Origin::at(setting.target, first.slot(), OutboxKind::Message, 0);
+        let mut item = message(setting.source, 9);
+        item.tags.extend(origin.tags());
+        // A stranger submits what the messenger signed, in their own name.
+        let submission = Submission { item: item.sign(&messenger()).unwrap(), messenger: user().address() };
+        let mut batch = Batch::new();
+        let moment = Moment { now_ms: 1, block_height: 7 };
+        let receipt = assign(&setting.log, &mut batch, &submission, moment, &setting.trust, &setting.unit).unwrap();
+        let statement = receipt.unwrap().entry.assignment.statement;
+        assert_eq!((statement.depth, statement.root, statement.messenger), (2, Some(root), Some(messenger().address())));
+        assert_eq!(batch.pushed(&setting.log, &root).unwrap(), 2);
+    }
+
+    #[test]
+    fn one_message_starts_no_endless_chain_and_no_avalanche() {
+        let mut setting = Setting::new();
+        let (mut source, mut slot) = (setting.source, 2);
+        for depth in 1..=MAX_PUSH_DEPTH + 1 {
+            let target = if source == setting.source { setting.target } else { setting.source };
+            let mut item = message(target, 1);
+            item.tags.extend(Origin::at(source, slot, OutboxKind::Message, 0).tags());
+            match setting.submit(&item, &messenger()) {
+                Ok(receipt) => (source, slot) = (target, receipt.entry.slot()),
+                Err(refusal) => assert_eq!((refusal, depth), (Refusal::TooDeep(257), MAX_PUSH_DEPTH + 1)),
+            }
+        }
+        let root = setting.log.entry(&setting.source, 2).unwrap().unwrap().item.id();
+        assert_eq!(setting.log.pushed(&root).unwrap(), u64::from(MAX_PUSH_DEPTH));
+        let mut batch = Batch::new();
+        batch.push(Write::Pushed { root, count: MAX_PUSHED });
+        setting.log.commit(batch, Durability::Synced).unwrap();
+        let mut second = setting.pushed(2, OutboxKind::Message, 5);
+        second.tags.retain(|tag| tag.name != "Origin-Index");
+        let refusal = setting.submit(&second.tag("Origin-Index", "m1"), &messenger()).unwrap_err();
+        assert_eq!(refusal, Refusal::TooMany(root));
+        assert!(!refusal.is_temporary());
+        // What has its slot already is answered all the same.
+        assert!(!setting.submit(&setting.pushed(2, OutboxKind::Message, 1), &messenger()).unwrap().new);
     }
 }

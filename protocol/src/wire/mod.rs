@@ -101,8 +101,6 @@ pub struct SubmissionBytes {
     pub item: ItemBytes,
     /// The messenger that submits it and will deliver what the process sends in answer.
     pub messenger: Address,
-    /// Distance from the user's message that started it; 0 for that message itself.
-    pub depth: u32,
 }
 
 /// A call of the HTTP API that a node passes on, because it does not do itself what is asked for. Only what changes

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ao_protocol::entry::Entry;
 use ao_protocol::id::Id;
-use ao_protocol::log::Log;
+use ao_protocol::log::{DeliveryState, Log};
 use ao_protocol::origin::{DeliveryId, Origin, OutboxIndex, OutboxKind};
 use ao_protocol::outcome::Outcome;
 use ao_protocol::repair::{Accepted, accept};
@@ -19,7 +19,8 @@ pub(super) fn all(world: &World) -> Result<(), String> {
     slots_are_dense_and_chained(&logs)?;
     acknowledged_messages_have_their_slot(world, &logs)?;
     outcomes_are_complete_and_equal(world)?;
-    outboxes_are_scheduled_exactly_once(world, &logs)
+    no_forged_origin_is_honoured(world, &logs)?;
+    outboxes_are_settled_exactly_once(world, &logs)
 }
 
 type Logs = Vec<BTreeMap<Id, Vec<Entry>>>;
@@ -113,8 +114,45 @@ fn outcomes_are_complete_and_equal(world: &World) -> Result<(), String> {
     Ok(())
 }
 
-/// Counts in the logs what the outcomes sent: every entry to a process once, and nothing that nobody sent.
-fn outboxes_are_scheduled_exactly_once(world: &World, logs: &Logs) -> Result<(), String> {
+/// Whatever claims to come from a process was signed by a messenger that it trusts, and what the scheduler says of its
+/// chain is what the log of its source says.
+fn no_forged_origin_is_honoured(world: &World, logs: &Logs) -> Result<(), String> {
+    let log = logs.first().ok_or("no nodes")?;
+    for entry in log.values().flatten() {
+        let statement = &entry.assignment.statement;
+        let name = || format!("slot {} of {}", entry.slot(), entry.process());
+        if entry.item.tag("Action") == Some("Forged") {
+            return Err(format!("{} is forged", name()));
+        }
+        let Some(origin) = statement.origin else { continue };
+        let carrier = entry.proof.as_ref().unwrap_or(&entry.item);
+        if !world.messengers.contains(&carrier.address()) {
+            return Err(format!("{} has an origin and is signed by {}", name(), carrier.address()));
+        }
+        let source = log.get(&origin.process).and_then(|entries| entries.get(origin.slot as usize));
+        let source = source.ok_or_else(|| format!("{} comes from a slot that is not there", name()))?;
+        let expected = (source.assignment.statement.depth + 1, Some(source.root()), Some(carrier.address()));
+        if (statement.depth, statement.root, statement.messenger) != expected {
+            return Err(format!("{} states another depth, root or messenger than its source", name()));
+        }
+    }
+    Ok(())
+}
+
+/// What must become of an outbox entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// It gets one slot.
+    Scheduled,
+    /// It is no message to a process.
+    NoProcess,
+    /// It can't be made, or the scheduler refuses it.
+    Dead,
+}
+
+/// Counts in the logs what the outcomes sent: every entry to a process once, nothing that nobody sent, and of all
+/// others a messenger knows why they have no slot. Scheduled, no process yet and dead are all there is.
+fn outboxes_are_settled_exactly_once(world: &World, logs: &Logs) -> Result<(), String> {
     let log = logs.first().ok_or("no nodes")?;
     let mut scheduled: BTreeMap<DeliveryId, Vec<u64>> = BTreeMap::new();
     for entry in log.values().flatten() {
@@ -123,24 +161,30 @@ fn outboxes_are_scheduled_exactly_once(world: &World, logs: &Logs) -> Result<(),
         }
     }
     let node = world.nodes.first().ok_or("no nodes")?;
-    let mut expected = 0;
+    let mut counts = [0; 3];
     for (process, entries) in log {
         let mut last: BTreeMap<Id, u64> = BTreeMap::new();
         for slot in 0..entries.len() as u64 {
             let record = node.disk.outcome(process, slot).map_err(|cause| cause.to_string())?;
             let Some(record) = record else { continue };
-            for delivery in sent(*process, slot, &record.outcome) {
-                expected += 1;
+            for (delivery, fate) in sent(*process, slot, &record.outcome) {
+                counts[fate as usize] += 1;
                 let slots = scheduled.remove(&delivery).unwrap_or_default();
-                let [at] = slots[..] else {
-                    return Err(format!("{} to {:?} is in slots {slots:?}", delivery.origin, delivery.target));
-                };
-                // Entries from one process to another arrive in order.
-                if let Some(target) = delivery.target
-                    && delivery.origin.index.kind == OutboxKind::Message
-                    && last.insert(target, at).is_some_and(|before| before > at)
-                {
-                    return Err(format!("{} overtook an earlier entry to {target}", delivery.origin));
+                if fate != Fate::Scheduled {
+                    has_state(world, &delivery, fate)?;
+                }
+                match (fate, &slots[..]) {
+                    (Fate::Scheduled, [at]) => {
+                        // Entries from one process to another arrive in order.
+                        if let Some(target) = delivery.target
+                            && delivery.origin.index.kind == OutboxKind::Message
+                            && last.insert(target, *at).is_some_and(|before| before > *at)
+                        {
+                            return Err(format!("{} overtook an earlier entry to {target}", delivery.origin));
+                        }
+                    }
+                    (Fate::NoProcess | Fate::Dead, []) => {}
+                    _ => return Err(format!("{} to {:?} is in slots {slots:?}", delivery.origin, delivery.target)),
                 }
             }
         }
@@ -148,14 +192,46 @@ fn outboxes_are_scheduled_exactly_once(world: &World, logs: &Logs) -> Result<(),
     if let Some((delivery, _)) = scheduled.pop_first() {
         return Err(format!("{} was scheduled and nobody sent it", delivery.origin));
     }
-    if expected < world.expected_deliveries {
-        return Err(format!("only {expected} entries were sent; the run tests nothing"));
+    nothing_is_pending(world)?;
+    let [scheduled, no_process, dead] = counts;
+    if scheduled < world.expected_deliveries || no_process + dead == 0 {
+        return Err(format!("{scheduled} entries, {no_process} to nobody, {dead} dead: the run tests nothing"));
     }
     Ok(())
 }
 
-/// What an outcome sends to processes, read here without the messenger's code.
-fn sent(process: Id, slot: u64, outcome: &Outcome) -> Vec<DeliveryId> {
+/// Some messenger that may deliver it knows what became of an entry without a slot.
+fn has_state(world: &World, delivery: &DeliveryId, fate: Fate) -> Result<(), String> {
+    for node in &world.nodes {
+        let known = node.disk.delivery(delivery).map_err(|cause| cause.to_string())?;
+        let fits = known.is_some_and(|known| match known.state {
+            DeliveryState::NoProcess => fate == Fate::NoProcess,
+            DeliveryState::Dead { reason } => fate == Fate::Dead && !reason.is_empty(),
+            DeliveryState::Scheduled { .. } | DeliveryState::Pending => false,
+        });
+        if fits {
+            return Ok(());
+        }
+    }
+    Err(format!("no messenger knows that {} is {fate:?}", delivery.origin))
+}
+
+fn nothing_is_pending(world: &World) -> Result<(), String> {
+    for node in &world.nodes {
+        for (process, tip) in node.disk.tips(None, 1000).map_err(|cause| cause.to_string())? {
+            for slot in 0..=tip.slot {
+                let deliveries = node.disk.deliveries(&process, slot).map_err(|cause| cause.to_string())?;
+                if let Some(pending) = deliveries.iter().find(|one| one.state == DeliveryState::Pending) {
+                    return Err(format!("node {} still has to deliver {}", node.index, pending.id.origin));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What an outcome sends, and what must become of it; read here without the messenger's code.
+fn sent(process: Id, slot: u64, outcome: &Outcome) -> Vec<(DeliveryId, Fate)> {
     let id = |kind, position: usize, target| {
         let index = OutboxIndex { kind, position: position as u32 };
         DeliveryId { origin: Origin { process, slot, index }, target }
@@ -163,22 +239,30 @@ fn sent(process: Id, slot: u64, outcome: &Outcome) -> Vec<DeliveryId> {
     let mut sent = Vec::new();
     for (position, entry) in outcome.messages.iter().enumerate() {
         let fields: Value = serde_json::from_str(&entry.fields).unwrap_or_default();
-        let target = fields["Target"].as_str().and_then(|target| target.parse().ok());
-        if let (Some(target), true) = (target, fields["Tags"].is_array()) {
-            sent.push(id(OutboxKind::Message, position, Some(target)));
-        }
+        let target: Option<Id> = fields["Target"].as_str().and_then(|target| target.parse().ok());
+        let tags = fields["Tags"].as_array();
+        let refused = |tags: &Vec<Value>| tags.iter().any(|tag| tag["value"].as_str() == Some("b+link"));
+        let fate = match (target, tags) {
+            (None, _) => Fate::NoProcess,
+            (_, None) => Fate::Dead,
+            (Some(target), _) if target == Id::from([88; 32]) => Fate::NoProcess,
+            (_, Some(tags)) if refused(tags) => Fate::Dead,
+            _ => Fate::Scheduled,
+        };
+        sent.push((id(OutboxKind::Message, position, target), fate));
     }
     for (position, entry) in outcome.spawns.iter().enumerate() {
         let fields: Value = serde_json::from_str(&entry.fields).unwrap_or_default();
         let tags = fields["Tags"].as_array().map(Vec::as_slice).unwrap_or_default();
         let scheduler = tags.iter().find(|tag| tag["name"] == "Scheduler").and_then(|tag| tag["value"].as_str());
-        sent.push(id(OutboxKind::Spawn, position, scheduler.and_then(|scheduler| scheduler.parse().ok())));
-        sent.push(id(OutboxKind::Spawned, position, Some(process)));
+        let scheduler = scheduler.and_then(|scheduler| scheduler.parse().ok());
+        sent.push((id(OutboxKind::Spawn, position, scheduler), Fate::Scheduled));
+        sent.push((id(OutboxKind::Spawned, position, Some(process)), Fate::Scheduled));
     }
     for (position, entry) in outcome.assignments.iter().enumerate() {
         let fields: Value = serde_json::from_str(&entry.fields).unwrap_or_default();
         let target = fields["Processes"][0].as_str().and_then(|target| target.parse().ok());
-        sent.push(id(OutboxKind::Assignment, position, target));
+        sent.push((id(OutboxKind::Assignment, position, target), Fate::Scheduled));
     }
     sent
 }

@@ -34,6 +34,8 @@ struct State {
     trap: Option<Trap>,
     /// For showing that the checks notice: syncs are ignored.
     lying: bool,
+    /// The same: it is never found where something has its slot.
+    forgetful: bool,
 }
 
 impl Disk {
@@ -41,6 +43,13 @@ impl Disk {
     pub(super) fn lying() -> Disk {
         let disk = Disk::default();
         disk.state().lying = true;
+        disk
+    }
+
+    /// A disk that does not find what has its slot already, for showing that the checks notice.
+    pub(super) fn forgetful() -> Disk {
+        let disk = Disk::default();
+        disk.state().forgetful = true;
         disk
     }
 
@@ -90,16 +99,19 @@ impl Log for Disk {
         self.current.entry_bytes(process, slot)
     }
     fn slot_of_item(&self, process: &Id, item: &Id) -> Result<Option<u64>, LogError> {
-        self.current.slot_of_item(process, item)
+        if self.state().forgetful { Ok(None) } else { self.current.slot_of_item(process, item) }
     }
     fn slot_of_delivery(&self, delivery: &DeliveryId) -> Result<Option<(Id, u64)>, LogError> {
-        self.current.slot_of_delivery(delivery)
+        if self.state().forgetful { Ok(None) } else { self.current.slot_of_delivery(delivery) }
     }
     fn fired(&self, process: &Id, cron: &str) -> Result<Option<u64>, LogError> {
         self.current.fired(process, cron)
     }
     fn firings(&self, process: &Id, from: u64, limit: usize) -> Result<Vec<u64>, LogError> {
         self.current.firings(process, from, limit)
+    }
+    fn pushed(&self, root: &Id) -> Result<u64, LogError> {
+        self.current.pushed(root)
     }
     fn item(&self, id: &Id) -> Result<Option<VerifiedItem>, LogError> {
         self.current.item(id)
@@ -130,6 +142,9 @@ impl Log for Disk {
     }
     fn waiting(&self, target: &Id, after: Option<&DeliveryId>) -> Result<Vec<DeliveryId>, LogError> {
         self.current.waiting(target, after)
+    }
+    fn dead(&self, process: Option<&Id>, after: Option<&DeliveryId>, limit: usize) -> Result<Vec<DeliveryId>, LogError> {
+        self.current.dead(process, after, limit)
     }
     fn evidence(&self, process: &Id) -> Result<Option<(EntryBytes, EntryBytes)>, LogError> {
         self.current.evidence(process)

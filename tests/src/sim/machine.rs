@@ -89,7 +89,17 @@ fn step(state: &mut State, process: &Id, message: &Message) -> Outcome {
             let fields = json!({ "Processes": [tag("To").unwrap_or_default()], "Message": message.id });
             outcome.assignments.push(OutboxEntry { fields: fields.to_string(), data: None });
         }
+        // What the other's scheduler will not take, and between it two things that it does.
+        Some("Refused") => {
+            let target = tag("To").unwrap_or_default();
+            for odd in ["a", "b+link", "c"] {
+                let tags = json!([{ "name": "Odd", "value": odd }]);
+                outcome.messages.push(entry(json!({ "Target": target, "Tags": tags }), b"odd"));
+            }
+        }
         Some("Odd") => {
+            let nobody = Id::from([88; 32]).to_string();
+            outcome.messages.push(entry(json!({ "Target": nobody, "Tags": [] }), b""));
             outcome.messages.push(entry(json!({ "Target": "0xwallet", "Tags": [] }), b""));
             outcome.messages.push(entry(json!({ "Target": process.to_string() }), b"no tags"));
         }

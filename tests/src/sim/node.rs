@@ -10,7 +10,7 @@ use ao_protocol::attestation::Attestation;
 use ao_protocol::compute::{self, Attestor};
 use ao_protocol::id::{Address, Id};
 use ao_protocol::item::VerifiedItem;
-use ao_protocol::log::{Durability, Log, LogError, MAX_PAGE};
+use ao_protocol::log::{Batch, Durability, Log, LogError, MAX_PAGE, Write};
 use ao_protocol::messenger::{Messenger, Submit};
 use ao_protocol::process::Process;
 use ao_protocol::repair::Repair;
@@ -65,6 +65,8 @@ pub(super) struct Node {
     /// All nodes by address.
     addresses: Arc<Vec<(Address, Vec<Role>)>>,
     volatile: Volatile,
+    /// For showing that the checks notice: the messenger's cursor moves too early.
+    early_cursor: bool,
 }
 
 #[derive(Default)]
@@ -98,8 +100,9 @@ impl Node {
         trust: Trust,
         addresses: Arc<Vec<(Address, Vec<Role>)>>,
         disk: Disk,
+        early_cursor: bool,
     ) -> Node {
-        Node { index, disk, up: true, roles, wallet, trust, addresses, volatile: Volatile::default() }
+        Node { index, disk, up: true, roles, wallet, trust, addresses, volatile: Volatile::default(), early_cursor }
     }
 
     /// The machine crashes.
@@ -107,6 +110,16 @@ impl Node {
         self.up = false;
         self.disk = std::mem::take(&mut self.disk).crashed();
         self.volatile = Volatile::default();
+    }
+
+    /// Somebody asks the messenger to drive all dead letters again.
+    pub(super) fn redrive(&mut self) -> Done {
+        let dead = self.disk.dead(None, None, MAX_PAGE)?;
+        let (batch, _) = self.volatile.messenger.redrive(&self.disk, &dead)?;
+        if !batch.is_empty() {
+            self.disk.commit(batch, Durability::Synced)?;
+        }
+        Ok(Vec::new())
     }
 
     fn plays(&self, role: Role) -> bool {
@@ -224,10 +237,24 @@ impl Node {
         Ok(())
     }
 
+    /// What no messenger may do.
+    fn move_cursors(&self) -> Result<(), LogError> {
+        let mut batch = Batch::new();
+        for process in self.processes()? {
+            if let Some(computed) = self.disk.computed(&process)? {
+                batch.push(Write::Delivered { process, next: computed.slot + 1 });
+            }
+        }
+        self.disk.commit(batch, Durability::Synced)
+    }
+
     fn deliver(&mut self, now: u64, effects: &mut Vec<Effect>) -> Result<(), LogError> {
         let batch = self.volatile.messenger.expand(&self.disk, &self.trust, &*self.wallet, now)?;
         if !batch.is_empty() {
             self.disk.commit(batch, Durability::Synced)?;
+        }
+        if self.early_cursor {
+            self.move_cursors()?;
         }
         for target in self.disk.waited_for(None, MAX_PAGE)? {
             if self.disk.tip(&target)?.is_some() {
@@ -246,7 +273,6 @@ impl Node {
             let bytes = |submission: &Submission| SubmissionBytes {
                 item: ItemBytes(submission.item.bytes().to_vec()),
                 messenger: submission.messenger,
-                depth: submission.depth,
             };
             let request = Request::Submit(submit.submissions.iter().map(bytes).collect());
             self.ask(peer, request, now, Waiting::Delivery(Box::new(submit)), effects);

@@ -1,5 +1,5 @@
-//! The simulated world: virtual time, a network that loses, delays, doubles and reorders, partitions, crashes, and
-//! users who try again until they are heard. One seed gives one run.
+//! The simulated world: virtual time, a network that loses, delays, doubles and reorders, partitions, crashes, an
+//! attacker, and users who try again until they are heard. One seed gives one run.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -15,6 +15,7 @@ use ao_protocol::wire::{self, ItemBytes};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use super::attacker::Attacker;
 use super::checks;
 use super::disk::{Disk, Trap};
 use super::node::{Effect, Node, Packet};
@@ -39,6 +40,12 @@ const ROLES: [&[Role]; 7] =
 pub enum Sabotage {
     /// Schedulers say that they synced and did not.
     LyingDisks,
+    /// Schedulers do not look whether an item, or an origin, has its slot already.
+    ForgetfulSchedulers,
+    /// Messengers move their cursors when they begin with a slot, and not when it is settled.
+    EarlyCursors,
+    /// Schedulers believe what the attacker says of origins.
+    TrustedAttacker,
 }
 
 /// A run.
@@ -60,6 +67,9 @@ pub(super) struct World {
     sides: Vec<bool>,
     loss: f64,
     users: Vec<User>,
+    attacker: Attacker,
+    /// Units that may deliver.
+    pub messengers: Vec<Address>,
 }
 
 struct User {
@@ -73,6 +83,8 @@ enum Event {
     User(usize),
     Crash(usize),
     Trap(usize, Trap),
+    Attack,
+    Redrive(usize),
     Restart(usize),
     Partition(Vec<bool>),
 }
@@ -114,18 +126,27 @@ impl World {
         network.messengers.truncate(rng.random_range(1..=network.messengers.len()));
         let addresses: Vec<(Address, Vec<Role>)> =
             wallets.iter().zip(ROLES).map(|(wallet, roles)| (wallet.address(), roles.to_vec())).collect();
+        let messengers = network.messengers.clone();
+        let mut believing = network.clone();
+        believing.messengers.push(Attacker::wallet().address());
         let trust = Trust { network: Arc::new(network), announced: addresses.clone() };
+        let believing = Trust { network: Arc::new(believing), announced: addresses.clone() };
         let addresses = Arc::new(addresses);
         let node = |index: usize| {
-            let disk = match sabotage {
-                Some(Sabotage::LyingDisks) if ROLES[index].contains(&Role::Su) => Disk::lying(),
-                _ => Disk::default(),
-            };
+            let (mut disk, mut trust) = (Disk::default(), trust.clone());
+            match sabotage.filter(|_| ROLES[index].contains(&Role::Su)) {
+                Some(Sabotage::LyingDisks) => disk = Disk::lying(),
+                Some(Sabotage::ForgetfulSchedulers) => disk = Disk::forgetful(),
+                Some(Sabotage::TrustedAttacker) => trust = believing.clone(),
+                _ => {}
+            }
             let wallet = wallets[index].clone();
-            Node::new(index, ROLES[index].to_vec(), wallet, trust.clone(), addresses.clone(), disk)
+            let early = sabotage == Some(Sabotage::EarlyCursors);
+            Node::new(index, ROLES[index].to_vec(), wallet, trust, addresses.clone(), disk, early)
         };
         let schedulers = [wallets[0].address(), wallets[1].address()];
         let users = users(&mut rng, &schedulers);
+        let processes = users.iter().filter(|user| user.item.target().is_none()).map(|user| user.item.id()).collect();
         let mut world = World {
             nodes: (0..ROLES.len()).map(node).collect(),
             acknowledged: Vec::new(),
@@ -139,6 +160,8 @@ impl World {
             next_event: 0,
             sides: vec![true; ROLES.len()],
             users,
+            attacker: Attacker::new(processes),
+            messengers,
         };
         world.plan();
         world
@@ -177,6 +200,14 @@ impl World {
             self.at(healed, Event::Partition(vec![true; self.nodes.len()]));
         }
         self.at(FAULTS_END, Event::Partition(vec![true; self.nodes.len()]));
+        for _ in 0..self.rng.random_range(0..60) {
+            let at = self.rng.random_range(0..FAULTS_END);
+            self.at(at, Event::Attack);
+        }
+        for _ in 0..self.rng.random_range(0..3) {
+            let (at, node) = (self.rng.random_range(5_000..30_000), self.rng.random_range(0..self.nodes.len()));
+            self.at(at, Event::Redrive(node));
+        }
     }
 
     fn at(&mut self, at: u64, event: Event) {
@@ -195,7 +226,8 @@ impl World {
                 }
             }
             Event::Arrive { from, to, packet } => {
-                if self.nodes[to].up && (self.sides[from] == self.sides[to]) {
+                // The attacker is everywhere.
+                if self.nodes[to].up && self.sides.get(from).is_none_or(|side| *side == self.sides[to]) {
                     let done = self.nodes[to].on_packet(from, packet, self.now);
                     self.done(to, done);
                 }
@@ -210,6 +242,17 @@ impl World {
             }
             Event::User(_) => {}
             Event::Crash(node) => self.crash(node),
+            Event::Attack => {
+                let to = self.rng.random_range(0..self.nodes.len());
+                let packet = self.attacker.attack(&mut self.rng, &self.messengers);
+                self.send(self.nodes.len(), to, packet);
+            }
+            Event::Redrive(node) => {
+                if self.nodes[node].up {
+                    let done = self.nodes[node].redrive();
+                    self.done(node, done);
+                }
+            }
             Event::Trap(node, trap) => self.nodes[node].disk.set_trap(trap),
             Event::Restart(node) => self.nodes[node].up = true,
             Event::Partition(sides) => self.sides = sides,
@@ -247,6 +290,13 @@ impl World {
 
     /// A packet goes out: it may be lost, come late, or come twice. Late packets overtake one another.
     fn send(&mut self, from: usize, to: usize, packet: Packet) {
+        if from < self.nodes.len() {
+            self.attacker.see(&packet);
+        }
+        // What is sent to the attacker is not answered.
+        if to >= self.nodes.len() {
+            return;
+        }
         let faulty = self.now < FAULTS_END;
         let copies = if from != to && faulty && self.rng.random_bool(0.05) { 2 } else { 1 };
         for _ in 0..copies {
@@ -297,7 +347,7 @@ fn users(rng: &mut StdRng, schedulers: &[Address; 2]) -> Vec<User> {
         let target = processes[rng.random_range(0..processes.len())];
         let other = processes[rng.random_range(0..processes.len())];
         // Every run has some of each kind that matters.
-        let kind = if n < 5 { n } else { rng.random_range(0..6) };
+        let kind = if n < 6 { n } else { rng.random_range(0..7) };
         let item = base(rng).target(target).tag("Type", "Message");
         let item = match kind {
             0 | 1 => {
@@ -310,6 +360,7 @@ fn users(rng: &mut StdRng, schedulers: &[Address; 2]) -> Vec<User> {
                 item.tag("Action", "Assign").tag("To", others[rng.random_range(0..others.len())].to_string())
             }
             4 => item.tag("Action", "Fail"),
+            5 => item.tag("Action", "Refused").tag("To", other.to_string()),
             _ => item.tag("Action", "Odd"),
         };
         users.push(sign(item));

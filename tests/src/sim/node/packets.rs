@@ -55,7 +55,7 @@ impl Node {
         let Some(peer) = self.node_of(&process.scheduler) else { return Ok(()) };
         let messenger = self.wallet.address();
         let bytes = ItemBytes(item.bytes().to_vec());
-        let request = Request::Submit(vec![SubmissionBytes { item: bytes, messenger, depth: 0 }]);
+        let request = Request::Submit(vec![SubmissionBytes { item: bytes, messenger }]);
         let waiting = Waiting::User { number, item: Box::new(item), scheduler: process.scheduler };
         self.ask(peer, request, now, waiting, effects);
         Ok(())
@@ -167,7 +167,7 @@ impl Node {
                 receipts.push(Err(Refusal::Invalid("not verified".into())));
                 continue;
             };
-            let submission = Submission { item, messenger: bytes.messenger, depth: bytes.depth };
+            let submission = Submission { item, messenger: bytes.messenger };
             let moment = Moment { now_ms: now, block_height: now / 1000 };
             let receipt = assign(&self.disk, &mut batch, &submission, moment, &self.trust, &*self.wallet)?;
             receipts.push(receipt.map(|receipt| {

@@ -1,0 +1,35 @@
+//! Dead letters: what the target's scheduler refused for good. They are kept with the reason, and can be driven again
+//! once that is mended.
+
+use super::Messenger;
+use super::work::Work;
+use crate::log::{Batch, Delivery, DeliveryState, Log, LogError, Write};
+use crate::origin::DeliveryId;
+
+impl Messenger {
+    /// Drives dead letters again. Those that are none, and entries that make no item and so never can be delivered, are
+    /// left as they are. Returns what to commit synced before the next call of [`Messenger::submissions`], and which
+    /// ones it drives.
+    ///
+    /// The cursor of their process goes back with them, so that a restart finds them.
+    pub fn redrive(&mut self, log: &dyn Log, ids: &[DeliveryId]) -> Result<(Batch, Vec<DeliveryId>), LogError> {
+        let mut batch = Batch::new();
+        let mut driven = Vec::new();
+        for id in ids {
+            let Some(delivery) = log.delivery(id)? else { continue };
+            if !matches!(delivery.state, DeliveryState::Dead { .. }) || delivery.item.is_none() {
+                continue;
+            }
+            let (process, slot) = (id.origin.process, id.origin.slot);
+            let cursor = log.delivered(&process)?;
+            let work = self.works.entry(process).or_insert_with(|| Work::new(cursor));
+            if let Some(next) = work.go_back(slot) {
+                batch.push(Write::Delivered { process, next });
+            }
+            batch.push(Write::Delivery(Box::new(Delivery { state: DeliveryState::Pending, ..delivery })));
+            self.enqueue(*id);
+            driven.push(*id);
+        }
+        Ok((batch, driven))
+    }
+}

@@ -1,0 +1,64 @@
+//! Whether an item comes from the outbox that it says it comes from, and what follows from that. Nothing of it is taken
+//! from whoever submits the item: a true one may be submitted by anybody, again and again.
+
+use super::Refusal;
+use crate::id::{Address, Id};
+use crate::item::VerifiedItem;
+use crate::log::{Batch, Log, LogError};
+use crate::origin::{Origin, OutboxKind};
+use crate::process::Process;
+use crate::trust::Trust;
+
+/// What is known of an outbox entry whose origin is proven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pushed {
+    /// Where it comes from.
+    pub(super) origin: Origin,
+    /// One more than the slot that sent it.
+    pub(super) depth: u32,
+    /// The user's message, or the cron's firing, at the root of the chain.
+    pub(super) root: Id,
+    /// The messenger that delivers it: the one that signed it.
+    pub(super) messenger: Address,
+}
+
+/// Whether an item may claim its origin: it must be signed by a messenger that the source process trusts, and be what
+/// that list of an outbox holds.
+pub(super) fn pushed(
+    log: &dyn Log,
+    batch: &Batch,
+    item: &VerifiedItem,
+    origin: Origin,
+    kind: &str,
+    trust: &Trust,
+) -> Result<Result<Pushed, Refusal>, LogError> {
+    let false_origin = |reason: &str| Refusal::FalseOrigin { origin: origin.to_string(), reason: reason.to_string() };
+    let fits = match origin.index.kind {
+        OutboxKind::Message => kind == "Message",
+        OutboxKind::Spawn => kind == "Process",
+        OutboxKind::Assignment => kind == "Assign",
+        OutboxKind::Spawned => kind == "Message" && item.target() == Some(origin.process),
+    };
+    if !fits {
+        return Ok(Err(false_origin(&format!("a {kind} can't be entry {} of an outbox", origin.index))));
+    }
+    let (Some(spawn), Some(sent_by)) =
+        (batch.process_item(log, &origin.process)?, batch.entry(log, &origin.process, origin.slot)?)
+    else {
+        return Ok(Err(Refusal::UnprovenOrigin(origin.to_string())));
+    };
+    let source = match Process::read(&spawn) {
+        Ok(source) => source,
+        Err(cause) => return Ok(Err(false_origin(&cause.to_string()))),
+    };
+    if !trust.messengers(&source).contains(&item.address()) {
+        if trust.network.open && source.authorities.is_empty() {
+            // Anybody may be a messenger there, and this one may be about to announce itself.
+            return Ok(Err(Refusal::UnprovenOrigin(origin.to_string())));
+        }
+        let reason = format!("{} is no messenger that process {} trusts", item.address(), origin.process);
+        return Ok(Err(false_origin(&reason)));
+    }
+    let depth = sent_by.assignment.statement.depth.saturating_add(1);
+    Ok(Ok(Pushed { origin, depth, root: sent_by.root(), messenger: item.address() }))
+}
