@@ -24,8 +24,9 @@ use crate::drive::inbound::{Inbound, roles_text};
 use crate::drive::repair::Follower;
 use crate::drive::scheduler::{Scheduler, Surroundings};
 use crate::drive::submit::Submitter;
-use crate::drive::{Change, World, adopt, cron, indexer, location, measures, messenger, uploads};
-use crate::http::{self, Api, Clients};
+use crate::drive::dead_letters::DeadLetters;
+use crate::drive::{Change, World, adopt, cron, indexer, location, measures, messenger, room, uploads};
+use crate::http::{self, Api, Clients, Parts};
 use crate::metrics::Registering;
 use crate::net::{Net, NetConfig, NetEvent, NetMetrics, PeerKey};
 use crate::store::Store;
@@ -205,7 +206,9 @@ fn play_roles(
         }
     };
     measures::watch(&mut metrics, world, scheduler.as_ref(), computer.as_ref());
-    let api = Api::new(world.clone(), submitter.clone(), computer.clone(), metrics.finish(), chain);
+    let (dead_letters, redrives) = DeadLetters::new(world.clone());
+    let parts = Parts { submitter: submitter.clone(), computer: computer.clone(), chain, dead_letters };
+    let api = Api::new(world.clone(), parts, metrics.finish());
     let follower = Follower::start(world.clone())?;
     tokio::spawn(Inbound::new(world.clone(), follower, scheduler, api.passed_on()).run(events));
     tokio::spawn(adopt::run(world.clone(), computer));
@@ -213,7 +216,7 @@ fn play_roles(
     tokio::spawn(uploads::run(world.clone()));
     tokio::spawn(location::run(world.clone()));
     if world.plays(Role::Mu) {
-        tokio::spawn(messenger::run(world.clone(), submitter));
+        tokio::spawn(messenger::run(world.clone(), submitter, redrives));
     }
     Ok(api)
 }
@@ -261,7 +264,7 @@ fn start_scheduler(world: &World) -> Result<Scheduler> {
     let (batches, waiting) = mpsc::channel::<(Id, Vec<EntryBytes>)>(GOSSIP_QUEUE);
     tokio::spawn(gossip_entries(world.clone(), waiting));
     let (trusting, dating, timing) = (world.clone(), world.clone(), world.clone());
-    let (telling, failing) = (world.clone(), world.clone());
+    let (measuring, telling, failing) = (world.clone(), world.clone(), world.clone());
     let signer: Arc<Wallet> = world.wallet().clone();
     let scheduler = Scheduler::start(Surroundings {
         log: world.shared_log(),
@@ -269,6 +272,7 @@ fn start_scheduler(world: &World) -> Result<Scheduler> {
         trust: Box::new(move || trusting.trust()),
         block_height: Box::new(move || dating.newest_block().height),
         block_time: Box::new(move |height| timing.log().block(height).ok().flatten().map(|block| block.timestamp_s)),
+        lack_of_room: Box::new(move || measuring.lack_of_room(room::MIN_FREE_BYTES)),
         scheduled: Box::new(move |entries| {
             telling.tally().scheduled(entries.len());
             for entry in &entries {

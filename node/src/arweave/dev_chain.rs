@@ -10,6 +10,7 @@ use ao_protocol::transaction::{Transaction, chunks};
 use thiserror::Error;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use tracing::warn;
 
 use super::{Block, BlockId};
 use crate::drive::{World, now_ms, unbundle};
@@ -133,8 +134,11 @@ impl DevChain {
             }
             tokio::time::sleep_until(last + BUSY_BLOCK_TIME).await;
             last = Instant::now();
-            if let Err(cause) = self.mine(1).await {
-                return self.0.world.fail(&cause);
+            match self.mine(1).await {
+                Ok(()) => {}
+                // What waits for a block waits for the next.
+                Err(LogError::Full(cause)) => warn!(%cause, "no block is mined"),
+                Err(cause) => return self.0.world.fail(&cause),
             }
         }
     }

@@ -34,9 +34,7 @@ struct BlockJson {
 
 /// Follows until the log fails.
 pub async fn run(world: World) {
-    if let Err(cause) = follow(&world).await {
-        world.fail(&cause);
-    }
+    while world.goes_on(follow(&world).await).await {}
 }
 
 async fn follow(world: &World) -> Result<(), LogError> {

@@ -1,6 +1,7 @@
 //! What the user typed. Each command is a file with its arguments, what it does and what it prints.
 
 pub(crate) mod client;
+mod dead_letters;
 mod eval;
 mod log;
 pub(crate) mod output;
@@ -26,6 +27,7 @@ use clap::{Args, Parser, Subcommand};
 /// In another terminal, live in it:      ao-node console neo
 /// In scripts:                           ao-node spawn, eval, send, result, log
 /// Where is my message?                  ao-node trace MESSAGE
+/// What could not be delivered?          ao-node dead-letters
 #[derive(Debug, Parser)]
 #[command(version, verbatim_doc_comment, disable_help_subcommand = true)]
 struct Cli {
@@ -44,6 +46,7 @@ enum Command {
     Result(result::Result),
     Log(log::Log),
     Trace(trace::Trace),
+    DeadLetters(dead_letters::DeadLetters),
     Peers(peers::Peers),
 }
 
@@ -95,6 +98,7 @@ pub fn run() -> ExitCode {
             Command::Result(result) => result.run().await,
             Command::Log(log) => log.run().await,
             Command::Trace(trace) => trace.run().await,
+            Command::DeadLetters(dead_letters) => dead_letters.run().await,
             Command::Peers(peers) => peers.run().await,
         }
     });

@@ -155,8 +155,12 @@ fn pending(entry: &Value) -> String {
     if let (Some(attempts), Some(next_ms)) = (number("attempts"), number("next_ms")) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let seconds = u128::from(next_ms).saturating_sub(now).div_ceil(1000);
-        let times = if attempts == 1 { "once".to_string() } else { format!("{attempts} times") };
-        said += &format!(", tried {times}, again in {seconds} s");
+        said += &match attempts {
+            0 => String::new(),
+            1 => ", tried once".to_string(),
+            more => format!(", tried {more} times"),
+        };
+        said += &format!(", again in {seconds} s");
     }
     match entry.get("cause").and_then(Value::as_str) {
         Some(cause) => format!("{said}: {cause}"),

@@ -33,16 +33,18 @@ const SWEEP: Duration = Duration::from_secs(30);
 
 /// Takes over outcomes until the log fails. A compute unit does it for what it can't compute itself.
 pub async fn run(world: World, computer: Option<Computer>) {
-    let adoption = Adoption {
-        world: world.clone(),
-        computer,
-        queue: VecDeque::new(),
-        wanted: BTreeMap::new(),
-        later: BTreeMap::new(),
-        busy: BTreeSet::new(),
-    };
-    if let Err(cause) = adoption.follow().await {
-        world.fail(&cause);
+    loop {
+        let adoption = Adoption {
+            world: world.clone(),
+            computer: computer.clone(),
+            queue: VecDeque::new(),
+            wanted: BTreeMap::new(),
+            later: BTreeMap::new(),
+            busy: BTreeSet::new(),
+        };
+        if !world.goes_on(adoption.follow().await).await {
+            return;
+        }
     }
 }
 

@@ -30,6 +30,7 @@ use tokio::sync::{Mutex as AsyncMutex, Notify, broadcast, oneshot};
 use tracing::{debug, warn};
 
 use super::dry_run::{Answers, DryRun, DryRunError, DryRuns, Question, View};
+use super::room::MIN_FREE_BYTES_TO_FOLLOW;
 use super::{Change, World};
 use crate::vm::{Launcher, VmError, Worker};
 use room::{MAX_WORKERS, Place, Room};
@@ -196,6 +197,7 @@ impl Computer {
         loop {
             let stalled = match self.compute(&process, &task, slow).await {
                 Ok(()) => None,
+                Err(Stall::Log(LogError::Full(cause))) => Some(Stall::Reason(cause).shown()),
                 Err(Stall::Log(cause)) => return self.0.world.fail(&cause),
                 Err(Stall::Overrun { first, last, patiently: false, seconds }) => {
                     warn!(%process, first, last, seconds, "an evaluation takes too long; it is given more time");
@@ -343,6 +345,9 @@ impl Computer {
         let evaluated: Vec<(Job, Outcome)> = jobs.into_iter().zip(outcomes).collect();
         let attestor = Attestor { network: world.network().hash(), signer: &**world.wallet() };
         let count = evaluated.len();
+        if let Some(cause) = world.lack_of_room(MIN_FREE_BYTES_TO_FOLLOW) {
+            return Err(Stall::Reason(cause));
+        }
         let (batch, attested) =
             compute::record(evaluated, &attestor).map_err(|cause| Stall::Reason(cause.to_string()))?;
         world.log().commit(batch, Durability::Relaxed)?;

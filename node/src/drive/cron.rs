@@ -11,16 +11,14 @@ use ao_protocol::process::Process;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::scheduler::Scheduler;
-use super::{Change, World, now_ms};
+use super::{Change, World, now_ms, room};
 
 /// Longest time between two looks at the clock, which may be set.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Fires what is due until the log fails.
 pub async fn run(world: World, scheduler: Scheduler) {
-    if let Err(cause) = follow(&world, &scheduler).await {
-        world.fail(&cause);
-    }
+    while world.goes_on(follow(&world, &scheduler).await).await {}
 }
 
 /// Processes with crons, in the order in which they are due.
@@ -39,6 +37,10 @@ async fn follow(world: &World, scheduler: &Scheduler) -> Result<(), LogError> {
     let mut timetable = Timetable::default();
     timetable.look_at_everything(world)?;
     loop {
+        // What can't be scheduled now would be due again at once.
+        if let Some(cause) = world.lack_of_room(room::MIN_FREE_BYTES) {
+            return Err(LogError::Full(cause));
+        }
         let mut due = timetable.take_due(now_ms() / 1000, world.newest_block().height);
         while let Some(process) = due.pop_first() {
             scheduler.fire(process).await;

@@ -12,7 +12,7 @@ use ao_protocol::evidence;
 use ao_protocol::id::Id;
 use ao_protocol::log::{Batch, Durability, Log, LogError, Write};
 use ao_protocol::process::Process;
-use ao_protocol::scheduler::{MAX_PUSH_DEPTH, Refusal, Submission};
+use ao_protocol::scheduler::{Refusal, Submission};
 use ao_protocol::wire::{
     EntryBytes, Gossip, ItemBytes, MAX_RANGE_BYTES, MAX_RANGE_ENTRIES, MAX_SUBMISSIONS, MAX_TIPS, Request, Response,
     SubmissionBytes,
@@ -26,7 +26,7 @@ use super::location;
 use super::repair::{Follower, compare_tips};
 use super::scheduler::Scheduler;
 use super::unbundle;
-use super::{Change, World};
+use super::{Change, World, room};
 use crate::http::PassedOn;
 use crate::net::{NetEvent, PeerId, Verdict};
 
@@ -68,7 +68,7 @@ impl Inbound {
                 let verdict = match self.gossip(&from, gossip).await {
                     Ok(verdict) => verdict,
                     Err(cause) => {
-                        self.world.fail(&cause);
+                        self.failed(&cause);
                         Verdict::Ignore
                     }
                 };
@@ -78,7 +78,7 @@ impl Inbound {
             NetEvent::Request { from, request, reply } => match self.answer(&from, request).await {
                 Ok(response) => reply.send(response),
                 Err(cause) => {
-                    self.world.fail(&cause);
+                    self.failed(&cause);
                     reply.send(Response::Busy("the database of this node failed".into()));
                 }
             },
@@ -94,6 +94,14 @@ impl Inbound {
         }
     }
 
+    /// The log failed; without room it will do again.
+    fn failed(&self, cause: &LogError) {
+        match cause {
+            LogError::Full(cause) => debug!(%cause, "something of a peer was not kept"),
+            cause => self.world.fail(cause),
+        }
+    }
+
     async fn gossip(&self, from: &PeerId, gossip: Gossip) -> Result<Verdict, LogError> {
         let world = &self.world;
         match gossip {
@@ -104,7 +112,7 @@ impl Inbound {
                 if let Some(scheduler) = &self.scheduler
                     && item.tag("Origin-Slot").is_none()
                 {
-                    let submission = Submission { item, messenger, depth: 0 };
+                    let submission = Submission { item, messenger };
                     for refusal in scheduler.submit(vec![submission]).await.iter().filter_map(|r| r.as_ref().err()) {
                         debug!(%refusal, "a gossiped message was not scheduled");
                     }
@@ -135,7 +143,8 @@ impl Inbound {
                 }
             }
             Gossip::Item(bytes) => {
-                if !self.item_budget.takes(from, bytes.0.len()) {
+                let room = world.lack_of_room(room::MIN_FREE_BYTES).is_none();
+                if !room || !self.item_budget.takes(from, bytes.0.len()) {
                     return Ok(Verdict::Ignore);
                 }
                 let Ok(item) = world.verified().verify_or_say(bytes).await else { return Ok(Verdict::Reject) };
@@ -202,15 +211,14 @@ impl Inbound {
         let mut verified = Vec::with_capacity(submissions.len());
         let mut refusals = Vec::new();
         for (place, submission) in submissions.into_iter().enumerate() {
-            let depth = submission.depth.min(MAX_PUSH_DEPTH + 1);
             match self.world.verified().verify_or_say(submission.item).await {
-                Ok(item) => verified.push(Submission { item, messenger: submission.messenger, depth }),
+                Ok(item) => verified.push(Submission { item, messenger: submission.messenger }),
                 Err(cause) => refusals.push((place, Refusal::Invalid(cause))),
             }
         }
         for submission in &verified {
             if let Err(cause) = assign::fetch_assigned(&self.world, &submission.item).await {
-                self.world.fail(&cause);
+                self.failed(&cause);
                 return Response::Busy("the database of this node failed".into());
             }
         }

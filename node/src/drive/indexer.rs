@@ -14,9 +14,7 @@ const MAX_INDEX_BATCH: usize = 256;
 
 /// Indexes until the log fails.
 pub async fn run(world: World) {
-    if let Err(cause) = follow(&world).await {
-        world.fail(&cause);
-    }
+    while world.goes_on(follow(&world).await).await {}
 }
 
 async fn follow(world: &World) -> Result<(), LogError> {

@@ -33,9 +33,7 @@ const TYPE: &str = "Scheduler-Location";
 
 /// Publishes this node's own location and gets those of others until the log fails.
 pub async fn run(world: World) {
-    if let Err(cause) = follow(&world).await {
-        world.fail(&cause);
-    }
+    while world.goes_on(follow(&world).await).await {}
 }
 
 async fn follow(world: &World) -> Result<(), LogError> {
@@ -136,7 +134,10 @@ async fn ask(world: World, unit: Unit) {
     if item.address() != unit.address || item.tag("Type") != Some(TYPE) || is_outdated(&world, &item) {
         return debug!(peer = %unit.peer, "a scheduler answered with something else than its location");
     }
-    if let Err(cause) = keep(&world, item, Durability::Relaxed) {
+    // Without room it is asked for again later.
+    if let Err(cause) = keep(&world, item, Durability::Relaxed)
+        && !matches!(cause, LogError::Full(_))
+    {
         world.fail(&cause);
     }
 }

@@ -1,6 +1,6 @@
 //! Which of a node's numbers are shown as metrics.
 
-use super::World;
+use super::{World, room};
 use super::compute::Computer;
 use super::scheduler::Scheduler;
 use crate::metrics::{Kind, Registering};
@@ -22,6 +22,11 @@ pub(crate) fn watch(
     metrics.watch(Kind::Counter, "ao_outcomes_recorded", "Outcomes recorded by this compute unit", "", outcomes);
     let deliveries = of(|world| world.tally().deliveries().to_vec());
     metrics.watch(Kind::Counter, "ao_deliveries", "Outbox entries that came to a state", "state", deliveries);
+    let slowed = of(|world| vec![("", world.tally().times_slowed())]);
+    let help = "How often a process waited because it sends to itself without end";
+    metrics.watch(Kind::Counter, "ao_self_sending_slowed", help, "", slowed);
+    let room = of(|world| vec![("", u64::from(world.lack_of_room(room::MIN_FREE_BYTES).is_some()))]);
+    metrics.watch(Kind::Gauge, "ao_disk_full", "1 when nothing new is taken in for want of room on the disk", "", room);
     let verdicts = of(|world| {
         let (accepted, ignored, rejected) = world.verdicts().counts();
         vec![("accepted", accepted), ("ignored", ignored), ("rejected", rejected)]

@@ -8,16 +8,17 @@ use ao_protocol::assignment::Assignment;
 use ao_protocol::id::Id;
 use ao_protocol::item::VerifiedItem;
 use ao_protocol::log::{Batch, Durability, Log, LogError, MAX_PAGE, Write};
-use ao_protocol::messenger::{Messenger, Submit};
+use ao_protocol::messenger::{MAX_OWN_BURST, Messenger, OWN_PER_SECOND, Retry, Submit};
 use ao_protocol::scheduler::Refusal;
 use ao_protocol::wallet::Signer;
 use tokio::sync::{broadcast, mpsc};
 use tracing::{debug, warn};
 
+use super::dead_letters::Redrive;
 use super::lookup::{self, Found};
 use super::retries::Waiting;
 use super::submit::{SubmitError, Submitter};
-use super::{Change, World, now_ms};
+use super::{Change, World, now_ms, room};
 
 /// Longest time between two looks at the log: notices the end of another messenger's turn.
 const IDLE: Duration = Duration::from_millis(250);
@@ -39,13 +40,15 @@ enum Answer {
 }
 
 /// Delivers outboxes until the log fails.
-pub async fn run(world: World, submitter: Submitter) {
-    if let Err(cause) = deliver(&world, submitter).await {
-        world.fail(&cause);
-    }
+pub async fn run(world: World, submitter: Submitter, mut redrives: mpsc::Receiver<Redrive>) {
+    while world.goes_on(deliver(&world, &submitter, &mut redrives).await).await {}
 }
 
-async fn deliver(world: &World, submitter: Submitter) -> Result<(), LogError> {
+async fn deliver(
+    world: &World,
+    submitter: &Submitter,
+    redrives: &mut mpsc::Receiver<Redrive>,
+) -> Result<(), LogError> {
     let signer: Arc<dyn Signer> = world.wallet().clone();
     let mut changes = world.changes();
     let mut messenger = Messenger::new();
@@ -53,6 +56,9 @@ async fn deliver(world: &World, submitter: Submitter) -> Result<(), LogError> {
     let mut nowhere = Nowhere::default();
     look_at_everything(world, &mut messenger)?;
     loop {
+        if let Some(cause) = world.lack_of_room(room::MIN_FREE_BYTES_TO_FOLLOW) {
+            return Err(LogError::Full(cause));
+        }
         let batch = messenger.expand(world.log(), &world.trust(), &*signer, now_ms())?;
         commit(world, batch, Durability::Synced)?;
         for target in messenger.lookups(now_ms()) {
@@ -75,6 +81,7 @@ async fn deliver(world: &World, submitter: Submitter) -> Result<(), LogError> {
                 let _ = answers.send(Answer::Receipts(submit, places)).await;
             });
         }
+        note_slowed(world, &mut messenger);
         commit(world, messenger.settle(), Durability::Relaxed)?;
 
         let due = messenger.next_due_ms().map(|due| Duration::from_millis(due.saturating_sub(now_ms())));
@@ -87,6 +94,12 @@ async fn deliver(world: &World, submitter: Submitter) -> Result<(), LogError> {
                 Err(broadcast::error::RecvError::Lagged(_)) => look_at_everything(world, &mut messenger)?,
                 Err(broadcast::error::RecvError::Closed) => return Ok(()),
             },
+            Some(Redrive { letters, answer }) = redrives.recv() => {
+                let (batch, driven) = messenger.redrive(world.log(), &letters)?;
+                commit(world, batch, Durability::Synced)?;
+                // Who asked may be gone; what they asked for is done all the same.
+                let _ = answer.send(driven.len());
+            }
             Some(answer) = answered.recv() => take_in(world, &mut messenger, &mut nowhere, answer, &*signer)?,
             () = tokio::time::sleep(wait) => {}
         }
@@ -192,6 +205,18 @@ fn take_in(
 fn note_retry(world: &World, messenger: &Messenger, submit: &Submit, cause: String) {
     let waiting = messenger.retry(submit).map(|retry| Waiting { retry, cause });
     world.retries().note(submit.way(), waiting);
+}
+
+/// Lets people see which processes are slowed.
+fn note_slowed(world: &World, messenger: &mut Messenger) {
+    for (process, at_ms) in messenger.slowed() {
+        world.tally().slowed();
+        let cause = format!(
+            "it sends to itself without end: after {MAX_OWN_BURST} at once it may do so {OWN_PER_SECOND} times a second"
+        );
+        debug!(%process, %cause, "a process is slowed");
+        world.retries().note((process, process), Some(Waiting { retry: Retry { attempts: 0, at_ms }, cause }));
+    }
 }
 
 fn commit(world: &World, batch: Batch, durability: Durability) -> Result<(), LogError> {

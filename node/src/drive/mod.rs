@@ -5,6 +5,7 @@ pub mod adopt;
 pub mod assign;
 pub mod compute;
 pub mod cron;
+pub mod dead_letters;
 pub mod dry_run;
 pub mod handed;
 pub mod inbound;
@@ -17,6 +18,7 @@ pub mod messenger;
 pub mod race;
 pub mod repair;
 pub mod retries;
+pub mod room;
 pub mod scheduler;
 pub mod submit;
 pub mod tally;
@@ -48,6 +50,9 @@ use verified::Verified;
 
 /// How many changes a slow listener may be behind before it must look at everything.
 const CHANGES: usize = 4096;
+
+/// Time between two looks at a full disk.
+const ROOM_LOOK: Duration = Duration::from_millis(500);
 
 /// Something new in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -293,6 +298,37 @@ impl World {
     /// Hears of changes from now on.
     pub fn changes(&self) -> broadcast::Receiver<Change> {
         self.0.changes.subscribe()
+    }
+
+    /// Why nothing new may be taken in, if there is too little room on the log's disk for `least` bytes; see [`room`].
+    pub fn lack_of_room(&self, least: u64) -> Option<String> {
+        room::lack(self.log().folder(), least)
+    }
+
+    /// What a driver's end means. True when it is to begin again from the log: there was no room on the disk, and now
+    /// there is. Any other failure of the log stops the node.
+    pub async fn goes_on(&self, ended: Result<(), LogError>) -> bool {
+        match ended {
+            Ok(()) => false,
+            Err(LogError::Full(cause)) => {
+                tracing::warn!(%cause, "it waits for room on the disk");
+                self.wait_for_room().await;
+                true
+            }
+            Err(cause) => {
+                self.fail(&cause);
+                false
+            }
+        }
+    }
+
+    /// Waits until the log's disk has room again.
+    pub async fn wait_for_room(&self) {
+        while self.lack_of_room(room::MIN_FREE_BYTES_TO_FOLLOW).is_some() {
+            tokio::time::sleep(ROOM_LOOK).await;
+        }
+        // RocksDB looks at the disk at its own times.
+        tokio::time::sleep(ROOM_LOOK).await;
     }
 
     /// The log can't be written any more: the node must stop, for nothing can be acknowledged.

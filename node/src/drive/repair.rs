@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
-use super::{Change, World, now_ms};
+use super::{Change, World, now_ms, room};
 use crate::net::{PeerId, Verdict};
 
 /// Most groups of entries that wait to be checked.
@@ -115,9 +115,14 @@ fn take_in(mut queue: mpsc::Receiver<Group>, world: &World, runtime: &Handle) {
         {
             groups.push(group);
         }
-        if let Err(cause) = take_in_batch(groups, world, runtime) {
-            world.fail(&cause);
-            return;
+        // What is not taken in is asked for again; the senders see their channels closed.
+        if world.lack_of_room(room::MIN_FREE_BYTES_TO_FOLLOW).is_some() {
+            continue;
+        }
+        match take_in_batch(groups, world, runtime) {
+            Ok(()) => {}
+            Err(LogError::Full(cause)) => warn!(%cause, "entries of peers wait"),
+            Err(cause) => return world.fail(&cause),
         }
     }
 }

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use ao_protocol::cron;
 use ao_protocol::id::Id;
 use ao_protocol::item::VerifiedItem;
-use ao_protocol::log::{Batch, Durability, Log};
+use ao_protocol::log::{Batch, Durability, Log, LogError};
 use ao_protocol::scheduler::{self, Moment, Refusal, Submission};
 use ao_protocol::trust::Trust;
 use ao_protocol::wallet::Signer;
 use tokio::sync::{mpsc, oneshot};
+use tracing::warn;
 
 use super::now_ms;
 
@@ -56,6 +57,8 @@ pub struct Surroundings {
     pub block_height: Box<dyn Fn() -> u64 + Send>,
     /// The time of a block in seconds since 1970, if it is known.
     pub block_time: Box<dyn Fn(u64) -> Option<u64> + Send>,
+    /// Why there is no room on the disk, if so, asked once per batch.
+    pub lack_of_room: Box<dyn Fn() -> Option<String> + Send>,
     /// Told of new entries after they are on disk, in the order of their slots.
     pub scheduled: Box<dyn FnMut(Vec<ao_protocol::entry::Entry>) + Send>,
     /// Told when the log failed: nothing is scheduled from then on.
@@ -113,8 +116,25 @@ fn run(mut queue: mpsc::Receiver<Request>, mut world: Surroundings) {
     }
 }
 
+/// Tells all that nothing can be taken now. A cron that was to fire is looked at again later.
+fn refuse(requests: Vec<Request>, cause: &str) {
+    for request in requests {
+        match request {
+            Request::Submit { submissions, answer } => {
+                let refusals = submissions.iter().map(|_| Err(Refusal::Busy(cause.to_string())));
+                let _ = answer.send(refusals.collect());
+            }
+            Request::Fire { answer, .. } => drop(answer.send(())),
+        }
+    }
+}
+
 /// Schedules one batch; false when the log failed.
 fn run_batch(requests: Vec<Request>, world: &mut Surroundings) -> bool {
+    if let Some(cause) = (world.lack_of_room)() {
+        refuse(requests, &cause);
+        return true;
+    }
     let log = &*world.log;
     let trust = (world.trust)();
     let moment = Moment { now_ms: now_ms(), block_height: (world.block_height)() };
@@ -163,11 +183,23 @@ fn run_batch(requests: Vec<Request>, world: &mut Surroundings) -> bool {
     }
     // Also when nothing is new: a receipt for a slot of the batch before must not outrun its fsync, and did not, for
     // that batch was committed before this one began.
-    if !batch.is_empty()
-        && let Err(cause) = log.commit(batch, Durability::Synced)
-    {
-        (world.failed)(&cause);
-        return false;
+    if !batch.is_empty() {
+        match log.commit(batch, Durability::Synced) {
+            Ok(()) => {}
+            // Nothing of it is there: no slot was given. It goes on when there is room.
+            Err(LogError::Full(cause)) => {
+                warn!(%cause, "nothing is scheduled: the disk is full");
+                for (answer, receipts) in answers {
+                    let busy = || Err(Refusal::Busy(format!("its disk is full: {cause}")));
+                    let _ = answer.send(receipts.iter().map(|_| busy()).collect());
+                }
+                return true;
+            }
+            Err(cause) => {
+                (world.failed)(&cause);
+                return false;
+            }
+        }
     }
     for (answer, receipts) in answers {
         // A sender that went away asks again and gets the same slot.

@@ -66,7 +66,6 @@ impl Submitter {
         let bytes = |submission: &Submission| SubmissionBytes {
             item: ItemBytes(submission.item.bytes().to_vec()),
             messenger: submission.messenger,
-            depth: submission.depth,
         };
         let request = Request::Submit(submissions.iter().map(bytes).collect());
         let response =

@@ -13,6 +13,7 @@ pub struct Tally {
     delivered: AtomicU64,
     no_process: AtomicU64,
     dead: AtomicU64,
+    slowed: AtomicU64,
 }
 
 impl Tally {
@@ -35,6 +36,16 @@ impl Tally {
             DeliveryState::Dead { .. } => &self.dead,
         };
         add(counter, 1);
+    }
+
+    /// A process that sends to itself had to wait.
+    pub fn slowed(&self) {
+        add(&self.slowed, 1);
+    }
+
+    /// How often a process that sends to itself had to wait.
+    pub fn times_slowed(&self) -> u64 {
+        self.slowed.load(Ordering::Relaxed)
     }
 
     /// Slots that this node's scheduler gave.

@@ -20,9 +20,7 @@ pub async fn finish(world: &World, item: &VerifiedItem) -> Result<(), LogError> 
 
 /// Finishes what was left when the node ended.
 pub async fn run(world: World) {
-    if let Err(cause) = finish_left(&world).await {
-        world.fail(&cause);
-    }
+    while world.goes_on(finish_left(&world).await).await {}
 }
 
 async fn finish_left(world: &World) -> Result<(), LogError> {

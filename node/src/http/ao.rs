@@ -8,13 +8,14 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use super::error::ApiError;
-use super::{Api, ENTRY_WAIT, trace};
+use super::{Api, ENTRY_WAIT, dead_letters, trace};
 
 pub(super) fn router() -> Router<Api> {
     Router::new()
         .route("/peers", get(peers))
         .route("/slots/{process}/{slot}", get(slot))
         .route("/deliveries/{process}/{slot}", get(trace::deliveries))
+        .route("/dead-letters", get(dead_letters::list).post(dead_letters::redrive))
 }
 
 /// This node, its network, and the units that announced themselves.

@@ -17,6 +17,7 @@ use serde_json::json;
 use super::MAX_BODY_BYTES;
 use super::body::BODY_LIMIT;
 use crate::drive::assign::AssignError;
+use crate::drive::dead_letters::RedriveError;
 use crate::drive::lookup::NoProcess;
 use crate::drive::submit::SubmitError;
 
@@ -52,6 +53,8 @@ pub(super) enum ApiError {
     Upstream(String),
     /// This node failed.
     Internal(String),
+    /// There is no room on the disk.
+    Full(String),
     /// The body is over the limit.
     TooLarge,
     /// The body did not come in time.
@@ -77,6 +80,9 @@ impl From<ItemError> for ApiError {
 
 impl From<LogError> for ApiError {
     fn from(cause: LogError) -> ApiError {
+        if let LogError::Full(cause) = cause {
+            return ApiError::Full(format!("the disk of this node is full: {cause}"));
+        }
         // What the client reads says less than the log of this node.
         tracing::error!(%cause, "a request failed");
         ApiError::Internal("the database of this node failed".into())
@@ -105,6 +111,16 @@ impl From<NoProcess> for ApiError {
 impl From<SubmitError> for ApiError {
     fn from(cause: SubmitError) -> ApiError {
         ApiError::Upstream(cause.to_string())
+    }
+}
+
+impl From<RedriveError> for ApiError {
+    fn from(cause: RedriveError) -> ApiError {
+        match cause {
+            RedriveError::TooSoon => ApiError::Crowded(cause.to_string()),
+            RedriveError::Stopped => ApiError::Upstream(cause.to_string()),
+            RedriveError::Log(cause) => cause.into(),
+        }
     }
 }
 
@@ -140,6 +156,7 @@ impl IntoResponse for ApiError {
             ApiError::NotYet(text) => (StatusCode::GATEWAY_TIMEOUT, text),
             ApiError::Upstream(text) => (StatusCode::BAD_GATEWAY, text),
             ApiError::Internal(text) => (StatusCode::INTERNAL_SERVER_ERROR, text),
+            ApiError::Full(text) => (StatusCode::INSUFFICIENT_STORAGE, text),
             ApiError::TooLarge => {
                 (StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {MAX_BODY_BYTES} bytes"))
             }

@@ -6,6 +6,7 @@ mod body;
 mod client;
 mod cu;
 mod cursor;
+mod dead_letters;
 mod dry_run;
 mod error;
 mod gateway;
@@ -30,6 +31,7 @@ mod state;
 mod su;
 mod trace;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ao_protocol::announcement::Role;
@@ -52,8 +54,9 @@ pub(crate) use server::listen;
 pub(crate) use passed_on::PassedOn;
 
 use crate::arweave::DevChain;
-use crate::drive::World;
+use crate::drive::{World, room};
 use crate::drive::compute::Computer;
+use crate::drive::dead_letters::DeadLetters;
 use crate::drive::submit::Submitter;
 use crate::metrics::Metrics;
 
@@ -73,17 +76,27 @@ pub(crate) struct Api {
     pub(super) metrics: Metrics,
     /// The chain that this node plays, if it does.
     pub(super) chain: Option<DevChain>,
+    /// What this node's messenger could not deliver.
+    pub(super) dead_letters: Arc<DeadLetters>,
+}
+
+/// The parts of a node that the API asks.
+pub(crate) struct Parts {
+    pub(crate) submitter: Submitter,
+    pub(crate) computer: Option<Computer>,
+    pub(crate) chain: Option<DevChain>,
+    pub(crate) dead_letters: DeadLetters,
 }
 
 impl Api {
-    pub(crate) fn new(
-        world: World,
-        submitter: Submitter,
-        computer: Option<Computer>,
-        metrics: Metrics,
-        chain: Option<DevChain>,
-    ) -> Api {
-        Api { world, submitter, computer, metrics, chain }
+    pub(crate) fn new(world: World, parts: Parts, metrics: Metrics) -> Api {
+        let Parts { submitter, computer, chain, dead_letters } = parts;
+        Api { world, submitter, computer, metrics, chain, dead_letters: Arc::new(dead_letters) }
+    }
+
+    /// Refuses what would be stored here when the disk is full.
+    fn needs_room(&self) -> Result<(), ApiError> {
+        self.world.lack_of_room(room::MIN_FREE_BYTES).map_or(Ok(()), |cause| Err(ApiError::Full(cause)))
     }
 
     /// What peers may call.

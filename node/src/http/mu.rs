@@ -125,7 +125,7 @@ impl Api {
         item: &VerifiedItem,
         messenger: Address,
     ) -> Result<VerifiedItem, ApiError> {
-        let submission = Submission { item: item.clone(), messenger, depth: 0 };
+        let submission = Submission { item: item.clone(), messenger };
         let submissions = [submission];
         let mut submitted = std::pin::pin!(self.submitter.submit(process.scheduler, &submissions));
         let receipts = match tokio::time::timeout(SUBMIT_HEAD_START, &mut submitted).await {

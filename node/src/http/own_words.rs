@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::error::ApiError;
 use super::{Api, openapi, trace};
+use crate::drive::room;
 use crate::metrics;
 
 pub(super) fn router() -> Router<Api> {
@@ -21,7 +22,7 @@ pub(super) fn router() -> Router<Api> {
         .route("/trace/{id}", get(trace::get))
 }
 
-/// Whether this node works: 200, or 503 with the reason.
+/// Whether this node works: 200, or 503 with the reason. With a full disk it still serves what it has: 200, and `full`.
 async fn health(State(api): State<Api>) -> (StatusCode, Json<Value>) {
     let world = &api.world;
     let failure = world.failure();
@@ -36,6 +37,10 @@ async fn health(State(api): State<Api>) -> (StatusCode, Json<Value>) {
         "peers": world.net().directory().connected().len(),
         "log_writable": failure.is_none(),
     });
+    if let Some(reason) = world.lack_of_room(room::MIN_FREE_BYTES) {
+        health["full"] = json!(reason);
+        health["log_writable"] = json!(false);
+    }
     if let Some(reason) = failure {
         health["error"] = json!(format!("the log can't be written: {reason}"));
     }

@@ -25,10 +25,21 @@ const MAX_TRIED: usize = 3;
 /// Largest body of an answer: it must fit a response to a peer.
 const MAX_ANSWER_BYTES: usize = MAX_RESPONSE_BYTES - 1024;
 /// What may be passed on by POST, beside what HyperBEAM's paths read; everything else is a GET.
-const POSTED: [&str; 3] = ["/cu/dry-run", "/tx", "/chunk"];
+const POSTED: [&str; 4] = ["/cu/dry-run", "/ao/dead-letters", "/tx", "/chunk"];
 /// What may be passed on by GET.
-const READ: [&str; 10] =
-    ["/cu/", "/su/", "/ao/deliveries/", "/block/", "/price/", "/tx_anchor", "/tx/", "/chunk/", "/wallet/", "/info"];
+const READ: [&str; 11] = [
+    "/cu/",
+    "/su/",
+    "/ao/deliveries/",
+    "/ao/dead-letters",
+    "/block/",
+    "/price/",
+    "/tx_anchor",
+    "/tx/",
+    "/chunk/",
+    "/wallet/",
+    "/info",
+];
 
 /// The part of this node's API that peers may call.
 #[derive(Clone)]

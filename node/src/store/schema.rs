@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::transactions::DataRoot;
 
 /// Version of everything below. A database of another version is not opened.
-pub(super) const FORMAT_VERSION: u32 = 6;
+pub(super) const FORMAT_VERSION: u32 = 7;
 
 /// Key of the format version in the default column family.
 pub(super) const FORMAT_KEY: &[u8] = b"format";
@@ -45,6 +45,10 @@ pub(super) enum Table {
     Deliveries,
     /// target that is no process yet, delivery → nothing
     Waiting,
+    /// delivery that is a dead letter → the same
+    Dead,
+    /// message that started others → how many slots these got here
+    Pushed,
     /// process → two assignments of one slot
     Evidence,
     /// process, cron → where its last firing is in its row
@@ -87,7 +91,7 @@ pub(super) enum Table {
 
 impl Table {
     /// All tables, to open them.
-    pub(super) const ALL: [Table; 32] = [
+    pub(super) const ALL: [Table; 34] = [
         Table::Entries,
         Table::Tips,
         Table::SlotsByItem,
@@ -101,6 +105,8 @@ impl Table {
         Table::Delivered,
         Table::Deliveries,
         Table::Waiting,
+        Table::Dead,
+        Table::Pushed,
         Table::Evidence,
         Table::Fired,
         Table::Firings,
@@ -138,6 +144,8 @@ impl Table {
             Table::Delivered => "delivered",
             Table::Deliveries => "deliveries",
             Table::Waiting => "waiting",
+            Table::Dead => "dead",
+            Table::Pushed => "pushed",
             Table::Evidence => "evidence",
             Table::Fired => "fired",
             Table::Firings => "firings",
@@ -168,6 +176,8 @@ impl Table {
                 | Table::SlotsByDelivery
                 | Table::Items
                 | Table::Tips
+                | Table::Dead
+                | Table::Pushed
                 | Table::Positions
                 | Table::Carriers
                 | Table::Receipts

@@ -2,6 +2,7 @@
 
 use ao_protocol::item::VerifiedItem;
 use ao_protocol::log::{Computed, DeliveryState, Log, LogError, Write};
+use ao_protocol::origin::DeliveryId;
 use ao_protocol::wire::ItemBytes;
 use rocksdb::WriteBatch;
 
@@ -68,8 +69,18 @@ impl Store {
                         _ => batch.delete_cf(self.table(Table::Waiting)?, key),
                     }
                 }
-                self.put(batch, Table::Deliveries, &schema::delivery(&delivery.id), delivery)
+                let key = schema::delivery(&delivery.id);
+                match delivery.state {
+                    DeliveryState::Dead { .. } => self.put(batch, Table::Dead, &key, &delivery.id)?,
+                    // Only one that is driven again is no longer dead: no tombstones for all others.
+                    DeliveryState::Pending if self.read::<DeliveryId>(Table::Dead, &key)?.is_some() => {
+                        batch.delete_cf(self.table(Table::Dead)?, key);
+                    }
+                    _ => {}
+                }
+                self.put(batch, Table::Deliveries, &key, delivery)
             }
+            Write::Pushed { root, count } => self.put(batch, Table::Pushed, root.as_ref(), count),
             Write::Delivered { process, next } => self.put(batch, Table::Delivered, &schema::process(process), next),
             Write::Evidence { process, entries } => {
                 if self.evidence(process)?.is_some() {

@@ -154,6 +154,7 @@ async fn price_to(Path((bytes, _)): Path<(String, String)>) -> Result<String, Ap
 
 /// A transaction as JSON, or an item as bundlers take them.
 async fn take(State(api): State<Api>, request: Request) -> Result<Response, ApiError> {
+    api.needs_room()?;
     let json = is_json(&request);
     let body = to_bytes(request.into_body(), MAX_BODY_BYTES).await.map_err(|_| ApiError::TooLarge)?;
     if !json {
@@ -266,6 +267,7 @@ impl ChunkBody {
 }
 
 async fn take_chunk(State(api): State<Api>, body: Bytes) -> Result<Response, ApiError> {
+    api.needs_room()?;
     let refuse = |code: &str| Ok((StatusCode::BAD_REQUEST, Json(json!({ "error": code }))).into_response());
     if body.len() > MAX_CHUNK_BODY_BYTES {
         return refuse("chunk_too_big");

@@ -29,6 +29,7 @@ pub(super) fn router() -> Router<Api> {
 
 /// Takes a signed item.
 pub(in crate::http) async fn upload(State(api): State<Api>, body: Bytes) -> Result<Json<Value>, ApiError> {
+    api.needs_room()?;
     let world = &api.world;
     let item = world.verified().verify_or_say(ItemBytes(body.to_vec())).await.map_err(ApiError::BadRequest)?;
     if let Some(first) = world.log().receipt(&item.id())? {

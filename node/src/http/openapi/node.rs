@@ -1,6 +1,6 @@
 //! A node's words about itself, and this implementation's own paths.
 
-use utoipa::openapi::path::HttpMethod::Get;
+use utoipa::openapi::path::HttpMethod::{Get, Post};
 
 use super::{Described, JSON};
 
@@ -12,7 +12,7 @@ pub(super) const PATHS: &[Described] = &[
         query: &[],
         body: None,
         answers: &[
-            (200, JSON, "status, version, address, roles, network, peers, log_writable"),
+            (200, JSON, "status, version, address, roles, network, peers, log_writable, and full if the disk is"),
             (503, JSON, "the same, and in error why it does not"),
         ],
     },
@@ -55,6 +55,27 @@ pub(super) const PATHS: &[Described] = &[
         query: &[],
         body: None,
         answers: &[(200, JSON, "a list: index, target, state, and what belongs to the state")],
+    },
+    Described {
+        method: Get,
+        path: "/ao/dead-letters",
+        summary: "What messengers could not deliver, because the receiver's scheduler refused it for good",
+        query: &[
+            ("process-id", "only what this process sent"),
+            ("messenger", "only of this messenger; without it: of all that can be asked"),
+            ("after", "the id after which the list goes on; only with messenger"),
+            ("limit", "at most so many of each messenger, 1 to 1000"),
+        ],
+        body: None,
+        answers: &[(200, JSON, "dead_letters: messenger, id, reason, can_be_driven, item, …; messengers: address, next")],
+    },
+    Described {
+        method: Post,
+        path: "/ao/dead-letters",
+        summary: "Drives dead letters again, each messenger at most 1000 of its own",
+        query: &[],
+        body: Some((JSON, "id: one of the list; or process: all that it sent; or neither: all")),
+        answers: &[(200, JSON, "messengers: address, driven, or error")],
     },
     Described {
         method: Get,

@@ -1,0 +1,191 @@
+//! The log's reads and writes, as the protocol's rules want them, in terms of tables and keys.
+
+use std::collections::BTreeMap;
+
+use ao_protocol::attestation::Attestation;
+use ao_protocol::id::{Address, Id};
+use ao_protocol::item::VerifiedItem;
+use ao_protocol::log::{Batch, Computed, Delivery, Durability, Log, LogError, MAX_PAGE, Tip, Write};
+use ao_protocol::origin::DeliveryId;
+use ao_protocol::outcome::OutcomeRecord;
+use ao_protocol::wire::EntryBytes;
+use rocksdb::{WriteBatch, WriteOptions};
+
+use super::schema::{self, Place, Table};
+use super::{Bytes, Store, database, decode};
+
+impl Log for Store {
+    fn commit(&self, batch: Batch, durability: Durability) -> Result<(), LogError> {
+        let mut writes = WriteBatch::default();
+        let mut tips = BTreeMap::new();
+        let mut indexing = None;
+        for write in batch.writes() {
+            if let Write::Item(item) = write {
+                let indexing = match &mut indexing {
+                    Some(indexing) => indexing,
+                    None => indexing.insert(self.indexing()?),
+                };
+                self.write_item(&mut writes, indexing, item)?;
+                continue;
+            }
+            self.write(&mut writes, write)?;
+            if let Write::Entry(entry) = write {
+                tips.insert(entry.process(), Tip::after(entry));
+            }
+        }
+        // Many slots of one process in a batch move its tip once.
+        for (process, tip) in tips {
+            self.put(&mut writes, Table::Tips, &schema::process(&process), &tip)?;
+        }
+        let mut options = WriteOptions::default();
+        options.set_sync(self.sync && durability == Durability::Synced);
+        self.db.write_opt(writes, &options).map_err(database)
+    }
+
+    fn tip(&self, process: &Id) -> Result<Option<Tip>, LogError> {
+        self.read(Table::Tips, &schema::process(process))
+    }
+
+    fn tips(&self, after: Option<&Id>, limit: usize) -> Result<Vec<(Id, Tip)>, LogError> {
+        let from = after.map(AsRef::as_ref).unwrap_or_default();
+        let found = self.range(Table::Tips, &[], from, limit.min(MAX_PAGE).saturating_add(1))?;
+        let read = |(key, tip): (Bytes, Tip)| <[u8; 32]>::try_from(&key[..]).ok().map(|key| (Id::from(key), tip));
+        let above = found.into_iter().filter_map(read).filter(|(id, _)| Some(id) != after);
+        Ok(above.take(limit).collect())
+    }
+
+    fn entry_bytes(&self, process: &Id, slot: u64) -> Result<Option<EntryBytes>, LogError> {
+        self.read(Table::Entries, &schema::slot(process, slot))
+    }
+
+    fn slot_of_item(&self, process: &Id, item: &Id) -> Result<Option<u64>, LogError> {
+        self.read(Table::SlotsByItem, &schema::item(process, item))
+    }
+
+    fn fired(&self, process: &Id, cron: &str) -> Result<Option<u64>, LogError> {
+        self.read(Table::Fired, &schema::cron(process, cron))
+    }
+
+    fn firings(&self, process: &Id, from: u64, limit: usize) -> Result<Vec<u64>, LogError> {
+        let found: Vec<(Bytes, ())> =
+            self.range(Table::Firings, process.as_ref(), &schema::slot(process, from), limit)?;
+        let slot = |(key, ()): (Bytes, ())| key.last_chunk::<8>().map(|slot| u64::from_be_bytes(*slot));
+        Ok(found.into_iter().filter_map(slot).collect())
+    }
+
+    fn slot_of_delivery(&self, delivery: &DeliveryId) -> Result<Option<(Id, u64)>, LogError> {
+        self.read(Table::SlotsByDelivery, &schema::delivery(delivery))
+    }
+
+    fn item(&self, id: &Id) -> Result<Option<VerifiedItem>, LogError> {
+        Ok(match self.read::<Place>(Table::Items, id.as_ref())? {
+            None => None,
+            Some(Place::Here(bytes)) => {
+                let damaged = |cause: ao_protocol::item::ItemError| LogError::Damaged {
+                    record: "item",
+                    key: id.to_string(),
+                    cause: cause.to_string(),
+                };
+                Some(VerifiedItem::from_own_store(bytes.0).map_err(damaged)?)
+            }
+            Some(Place::Item(process, slot)) => self.entry(&process, slot)?.map(|entry| entry.item),
+            Some(Place::Assignment(process, slot)) => self.entry(&process, slot)?.map(|entry| entry.assignment.item),
+        })
+    }
+
+    fn computed(&self, process: &Id) -> Result<Option<Computed>, LogError> {
+        self.read(Table::Computed, &schema::process(process))
+    }
+
+    fn outcome(&self, process: &Id, slot: u64) -> Result<Option<OutcomeRecord>, LogError> {
+        self.read(Table::Outcomes, &schema::slot(process, slot))
+    }
+
+    fn attestations(&self, process: &Id, slot: u64) -> Result<Vec<Attestation>, LogError> {
+        let prefix = schema::slot(process, slot);
+        let found: Vec<(_, Vec<u8>)> = self.range(Table::Attestations, &prefix, &prefix, MAX_PAGE)?;
+        found.into_iter().map(|(key, bytes)| attestation(&key, &bytes)).collect()
+    }
+
+    fn next_attestation(&self, process: &Id, from: u64, units: &[Address]) -> Result<Option<Attestation>, LogError> {
+        let from = schema::slot(process, from);
+        for found in self.iterate(Table::Attestations, process.as_ref(), &from)? {
+            let (key, value) = found.map_err(database)?;
+            if units.iter().any(|unit| key.ends_with(unit.as_ref())) {
+                let bytes: Vec<u8> = decode(Table::Attestations, &key, &value)?;
+                return attestation(&key, &bytes).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    fn pushed(&self, root: &Id) -> Result<u64, LogError> {
+        Ok(self.read(Table::Pushed, root.as_ref())?.unwrap_or(0))
+    }
+
+    fn delivered(&self, process: &Id) -> Result<u64, LogError> {
+        Ok(self.read(Table::Delivered, &schema::process(process))?.unwrap_or(0))
+    }
+
+    fn deliveries(&self, process: &Id, slot: u64) -> Result<Vec<Delivery>, LogError> {
+        let prefix = schema::slot(process, slot);
+        // A slot sends at most three lists of the protocol's bound, each entry perhaps to many: read all pages.
+        let mut deliveries: Vec<Delivery> = Vec::new();
+        for found in self.iterate(Table::Deliveries, &prefix, &prefix)? {
+            let (key, value) = found.map_err(database)?;
+            deliveries.push(decode(Table::Deliveries, &key, &value)?);
+        }
+        Ok(deliveries)
+    }
+
+    fn delivery(&self, id: &DeliveryId) -> Result<Option<Delivery>, LogError> {
+        self.read(Table::Deliveries, &schema::delivery(id))
+    }
+
+    fn waited_for(&self, after: Option<&Id>, limit: usize) -> Result<Vec<Id>, LogError> {
+        let mut targets: Vec<Id> = Vec::new();
+        // From target to target by seeking: each may have any number of entries.
+        let mut from = after.map_or_else(Vec::new, behind);
+        while targets.len() < limit.min(MAX_PAGE) {
+            let Some(found) = self.iterate(Table::Waiting, &[], &from)?.next() else { break };
+            let (key, _) = found.map_err(database)?;
+            let Some(target) = key.first_chunk::<32>().map(|target| Id::from(*target)) else { break };
+            from = behind(&target);
+            targets.push(target);
+        }
+        Ok(targets)
+    }
+
+    fn waiting(&self, target: &Id, after: Option<&DeliveryId>) -> Result<Vec<DeliveryId>, LogError> {
+        let from = after
+            .map_or_else(|| target.as_ref().to_vec(), |after| [&schema::waiting(target, after)[..], &[0]].concat());
+        let found = self.range(Table::Waiting, target.as_ref(), &from, MAX_PAGE)?;
+        Ok(found.into_iter().map(|(_, id)| id).collect())
+    }
+
+    fn dead(&self, process: Option<&Id>, after: Option<&DeliveryId>, limit: usize) -> Result<Vec<DeliveryId>, LogError> {
+        let prefix = process.map(AsRef::as_ref).unwrap_or_default();
+        let from = after.map_or_else(|| prefix.to_vec(), |after| [&schema::delivery(after)[..], &[0]].concat());
+        let found = self.range(Table::Dead, prefix, &from, limit)?;
+        Ok(found.into_iter().map(|(_, id)| id).collect())
+    }
+
+    fn evidence(&self, process: &Id) -> Result<Option<(EntryBytes, EntryBytes)>, LogError> {
+        self.read(Table::Evidence, &schema::process(process))
+    }
+}
+
+/// A key behind all that begin with this id.
+fn behind(id: &Id) -> Vec<u8> {
+    let mut key = id.as_ref().to_vec();
+    key.resize(111, 0xff);
+    key
+}
+
+fn attestation(key: &[u8], bytes: &[u8]) -> Result<Attestation, LogError> {
+    Attestation::from_own_store(bytes).map_err(|cause| LogError::Damaged {
+        record: Table::Attestations.name(),
+        key: key.iter().map(|byte| format!("{byte:02x}")).collect(),
+        cause: cause.to_string(),
+    })
+}
