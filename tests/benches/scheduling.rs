@@ -80,6 +80,7 @@ impl Setting {
                     queue.send(entries.iter().map(Entry::to_bytes).collect()).expect("the follower runs");
                 }
             }),
+            lack_of_room: Box::new(|| None),
             failed: Box::new(|cause| panic!("{cause}")),
         });
         let user = Wallet::ed25519_from_seed([2; 32]);
@@ -92,7 +93,7 @@ impl Setting {
         let runtime = Runtime::new().expect("a runtime");
         let scheduler = scheduler.expect("a thread");
         let process = spawn.id();
-        let submission = Submission { item: spawn, messenger: unit.address(), depth: 0 };
+        let submission = Submission { item: spawn, messenger: unit.address() };
         let receipts = runtime.block_on(scheduler.submit(vec![submission]));
         receipts.into_iter().for_each(|receipt| drop(receipt.expect("scheduled")));
         Setting { runtime, scheduler, store, user, process, followers, sent: 0, _folders: folders }
@@ -130,7 +131,7 @@ impl Setting {
                         while let Some(bytes) = messages.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
                             let item = DataItem::decode(bytes.clone()).and_then(DataItem::verify).expect("verifies");
                             let messenger = item.address();
-                            let receipts = scheduler.submit(vec![Submission { item, messenger, depth: 0 }]).await;
+                            let receipts = scheduler.submit(vec![Submission { item, messenger }]).await;
                             receipts.into_iter().for_each(|receipt| drop(receipt.expect("scheduled")));
                         }
                     })

@@ -45,9 +45,55 @@ pub async fn wait_for_async<T>(what: &str, mut ready: impl AsyncFnMut() -> Optio
     }
 }
 
+/// Waits for a condition, with a deadline.
+///
+/// # Panics
+/// When it does not come true in time.
+pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = ready() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        std::thread::sleep(BETWEEN_LOOKS);
+    }
+}
+
+/// A slot of a process, as the scheduler's API tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// The item in it.
+    pub item: String,
+    /// Its assignment.
+    pub assignment: String,
+    /// Its link of the hash chain.
+    pub link: String,
+}
+
+/// The value of a tag in JSON, empty if there is none.
+pub fn tag<'a>(item: &'a Value, name: &str) -> &'a str {
+    let tags = item["tags"].as_array().map(Vec::as_slice).unwrap_or_default();
+    tags.iter().find(|tag| tag["name"] == name).and_then(|tag| tag["value"].as_str()).unwrap_or_default()
+}
+
+/// Where and how a node runs that does not simply run here.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// Its folder; none: one of its own.
+    pub data: Option<PathBuf>,
+    /// What is put before its command.
+    pub within: Vec<String>,
+    /// The IP address at which it listens; none: this machine's loopback.
+    pub host: Option<String>,
+    /// Variables of its environment.
+    pub environment: Vec<(String, String)>,
+}
+
 /// A node that can be killed and started again on the same data folder and ports.
 pub struct TestNode {
     folder: TempDir,
+    setup: Setup,
     role: String,
     join: Option<String>,
     more: Vec<String>,
@@ -68,15 +114,22 @@ impl TestNode {
 
     /// The same with more arguments.
     pub fn start_with(role: &str, join: Option<&str>, more: &[&str]) -> TestNode {
+        TestNode::start_in(role, join, more, Setup::default())
+    }
+
+    /// The same in a place of its own.
+    pub fn start_in(role: &str, join: Option<&str>, more: &[&str], setup: Setup) -> TestNode {
+        let host = setup.host.clone().unwrap_or_else(|| "127.0.0.1".to_string());
         let mut node = TestNode {
             folder: tempfile::tempdir().unwrap_or_else(|cause| panic!("no folder: {cause}")),
             role: role.to_string(),
             join: join.map(str::to_string),
             more: more.iter().map(|argument| argument.to_string()).collect(),
             child: None,
-            url: "http://127.0.0.1:0".into(),
-            multiaddr: "/ip4/127.0.0.1/tcp/0".into(),
+            url: format!("http://{host}:0"),
+            multiaddr: format!("/ip4/{host}/tcp/0"),
             address: String::new(),
+            setup,
         };
         node.run().unwrap_or_else(|cause| panic!("a {role} node does not start: {cause:#}"));
         node
@@ -85,9 +138,17 @@ impl TestNode {
     fn run(&mut self) -> Result<()> {
         let http = self.url.trim_start_matches("http://");
         let listen = self.multiaddr.split("/p2p/").next().unwrap_or_default();
-        let mut command = Command::new(program());
+        let mut command = match self.setup.within.split_first() {
+            None => Command::new(program()),
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(program());
+                command
+            }
+        };
+        command.envs(self.setup.environment.clone());
         command.args(["start", "--role", &self.role, "--http", http, "--listen", listen, "--data"]);
-        command.arg(self.folder.path().join("data"));
+        command.arg(self.data());
         if let Some(join) = &self.join {
             command.args(["--join", join]);
         }
@@ -119,7 +180,7 @@ impl TestNode {
 
     /// Its data folder.
     pub fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.setup.data.clone().unwrap_or_else(|| self.folder.path().join("data"))
     }
 
     /// Its process; 0 when it does not run.
@@ -135,10 +196,56 @@ impl TestNode {
         }
     }
 
+    /// Sends it a signal, such as `STOP`, `CONT` or `TERM`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "SIG{name} can't be sent to the {} node", self.role);
+    }
+
+    /// Waits until it ended by itself; whether it said that all went well. None when it still runs at the deadline.
+    pub fn ends_within(&mut self, limit: Duration) -> Option<bool> {
+        let deadline = Instant::now() + limit;
+        let child = self.child.as_mut()?;
+        loop {
+            match child.try_wait() {
+                Ok(Some(status)) => {
+                    self.child = None;
+                    return Some(status.success());
+                }
+                _ if Instant::now() >= deadline => return None,
+                _ => std::thread::sleep(BETWEEN_LOOKS),
+            }
+        }
+    }
+
     /// Starts it again on the same data.
     pub fn restart(&mut self) {
         self.kill();
         self.run().unwrap_or_else(|cause| panic!("a {} node does not start again: {cause:#}", self.role));
+    }
+
+    /// The whole log of a process as this node's scheduler API tells it, page by page.
+    pub async fn slots(&self, process: &str) -> Result<Vec<Slot>> {
+        let mut slots: Vec<Slot> = Vec::new();
+        loop {
+            let from = slots.len() as i64 - 1;
+            let (status, page) = self.get(&format!("/su/{process}?from-nonce={from}&limit=1000")).await?;
+            let edges = page["edges"].as_array().with_context(|| format!("{status}: {page}"))?;
+            for edge in edges {
+                let (message, assignment) = (&edge["node"]["message"], &edge["node"]["assignment"]);
+                if tag(assignment, "Nonce") != slots.len().to_string() {
+                    bail!("slots are not dense: {} comes after {}", tag(assignment, "Nonce"), slots.len());
+                }
+                slots.push(Slot {
+                    item: message["id"].as_str().unwrap_or_default().to_string(),
+                    assignment: assignment["id"].as_str().unwrap_or_default().to_string(),
+                    link: tag(assignment, "Hash-Chain").to_string(),
+                });
+            }
+            if page["page_info"]["has_next_page"] == false {
+                return Ok(slots);
+            }
+        }
     }
 
     /// GET of a path: status and JSON.
@@ -189,6 +296,13 @@ impl User {
     pub fn eval(&self, process: &str, lua: &str) -> VerifiedItem {
         let target = process.parse().unwrap_or_else(|cause| panic!("{process}: {cause}"));
         self.sign(ItemBuilder::new().target(target).tag("Action", "Eval").tag("Type", "Message").data(lua))
+    }
+
+    /// A message with tags and data.
+    pub fn message(&self, process: &str, tags: &[(&str, &str)], data: &[u8]) -> VerifiedItem {
+        let target = process.parse().unwrap_or_else(|cause| panic!("{process}: {cause}"));
+        let item = ItemBuilder::new().target(target).tag("Type", "Message").data(data);
+        self.sign(tags.iter().fold(item, |item, (name, value)| item.tag(*name, *value)))
     }
 
     /// Spawns a process of the built-in runtime through a node; waits for its boot.

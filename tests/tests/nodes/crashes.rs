@@ -7,38 +7,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ao_protocol::item::ItemBuilder;
-use ao_tests::nodes::{DEADLINE, TestNode, User, wait_for_async};
+use ao_tests::nodes::{DEADLINE, Slot, TestNode, User, wait_for_async};
 use rand::Rng;
-use serde_json::Value;
 
 /// How often the scheduler is killed.
 const KILLS: usize = 20;
 /// How many users send at once.
 const SENDERS: usize = 8;
-
-fn tag<'a>(item: &'a Value, name: &str) -> &'a str {
-    let tags = item["tags"].as_array().map(Vec::as_slice).unwrap_or_default();
-    tags.iter().find(|tag| tag["name"] == name).and_then(|tag| tag["value"].as_str()).unwrap_or_default()
-}
-
-/// The whole log, page by page: item, assignment and hash chain of each slot.
-async fn log(node: &TestNode, process: &str) -> Vec<(String, String, String)> {
-    let mut slots = Vec::new();
-    loop {
-        let from = slots.len() as i64 - 1;
-        let (status, page) = node.get(&format!("/su/{process}?from-nonce={from}&limit=1000")).await.unwrap();
-        assert_eq!(status, 200, "{page}");
-        for edge in page["edges"].as_array().unwrap() {
-            let (message, assignment) = (&edge["node"]["message"], &edge["node"]["assignment"]);
-            assert_eq!(tag(assignment, "Nonce"), slots.len().to_string(), "slots are dense");
-            let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
-            slots.push((text(&message["id"]), text(&assignment["id"]), tag(assignment, "Hash-Chain").to_string()));
-        }
-        if page["page_info"]["has_next_page"] == false {
-            return slots;
-        }
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_slots_survive_kill_9_of_the_scheduler() {
@@ -94,23 +69,25 @@ async fn acknowledged_slots_survive_kill_9_of_the_scheduler() {
         sender.await.unwrap();
     }
 
-    let slots = log(&scheduler, &process).await;
+    let slots = scheduler.slots(&process).await.unwrap();
     let acknowledged = acknowledged.lock().unwrap().clone();
     assert!(acknowledged.len() > KILLS, "{} messages", acknowledged.len());
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();
-    for (item, _, _) in &slots {
-        *places.entry(item).or_default() += 1;
+    for Slot { item, .. } in &slots {
+        *places.entry(item.as_str()).or_default() += 1;
     }
     for item in &acknowledged {
         assert_eq!(places.get(item.as_str()), Some(&1), "acknowledged message {item}");
     }
     for pair in slots.windows(2) {
-        let [(_, before, link), (_, _, next)] = pair else { continue };
-        let expected = ao_protocol::assignment::next_link(&before.parse().unwrap(), &link.parse().unwrap());
-        assert_eq!(*next, expected.to_string(), "the chain links");
+        let [before, next] = pair else { continue };
+        let (assignment, link) = (before.assignment.parse().unwrap(), before.link.parse().unwrap());
+        assert_eq!(next.link, ao_protocol::assignment::next_link(&assignment, &link).to_string(), "the chain links");
     }
     // The follower has the same log, entry by entry.
-    wait_for_async("the messenger's log is equal", async || (log(&messenger, &process).await == slots).then_some(()))
+    wait_for_async("the messenger's log is equal", async || {
+        (messenger.slots(&process).await.ok()? == slots).then_some(())
+    })
         .await;
     println!("{} messages acknowledged over {KILLS} kills, {} slots", acknowledged.len(), slots.len());
 }

@@ -142,7 +142,7 @@ async fn requests_are_answered_with_what_is_wrong() {
     let victim = Victim::start().await;
     let hostile = Hostile::connect(&victim).await;
     let messenger = hostile.wallet.address();
-    let submit = |item: ItemBytes| SubmissionBytes { item, messenger, depth: 0 };
+    let submit = |item: ItemBytes| SubmissionBytes { item, messenger };
     let stranger = Id::from([9; 32]);
     let pushed = ItemBuilder::new()
         .target(victim.process)
