@@ -20,11 +20,11 @@ use tracing::{debug, info, warn};
 
 use crate::arweave::{self, DevChain};
 use crate::drive::compute::{Computer, half_of_memory};
+use crate::drive::dead_letters::DeadLetters;
 use crate::drive::inbound::{Inbound, roles_text};
 use crate::drive::repair::Follower;
 use crate::drive::scheduler::{Scheduler, Surroundings};
 use crate::drive::submit::Submitter;
-use crate::drive::dead_letters::DeadLetters;
 use crate::drive::{Change, World, adopt, cron, indexer, location, measures, messenger, room, uploads};
 use crate::http::{self, Api, Clients, Parts};
 use crate::metrics::Registering;

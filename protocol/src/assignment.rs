@@ -11,7 +11,7 @@ use crate::item::{ItemBuilder, ItemError, VerifiedItem};
 use crate::origin::{Origin, OriginError};
 use crate::wallet::Signer;
 
-/// Tag with the messenger that submitted the item.
+/// Tag with the messenger that submitted the item; of a pushed one, that signed it.
 pub const MESSENGER: &str = "Messenger";
 /// Tag with the distance from the user's message that started it.
 pub const PUSH_DEPTH: &str = "Push-Depth";
@@ -54,7 +54,7 @@ pub struct Statement {
     pub timestamp_ms: u64,
     /// The assigned item; none for slot 0 and for a cron's firing.
     pub message: Option<Id>,
-    /// Who submitted it and delivers what the process sends in answer.
+    /// Who submitted it, or for a pushed one signed it, and delivers what the process sends in answer.
     pub messenger: Option<Address>,
     /// Distance from the user's message, or the cron's firing, that started it; 0 for that itself.
     pub depth: u32,

@@ -112,7 +112,11 @@ impl Entry {
                 && statement.message.is_none()
                 && statement.origin.is_none()
                 && (statement.depth, statement.root) == (0, None);
-            return if plain { Ok(()) } else { Err(EntryError::Mismatch("a cron's firing is slot 0, a message, or pushed")) };
+            return if plain {
+                Ok(())
+            } else {
+                Err(EntryError::Mismatch("a cron's firing is slot 0, a message, or pushed"))
+            };
         }
         let expected = statement.message.unwrap_or(statement.process);
         if self.item.id() != expected {
@@ -128,7 +132,12 @@ impl Entry {
         if (statement.depth > 0, statement.root.is_some()) != (statement.origin.is_some(), statement.origin.is_some()) {
             return Err(EntryError::Mismatch("a pushed message has a depth and a root, and nothing else has"));
         }
+        let carrier = self.proof.as_ref().unwrap_or(&self.item);
+        if statement.origin.is_some() && statement.messenger != Some(carrier.address()) {
+            return Err(EntryError::Mismatch("a pushed message names another messenger than the one that signed it"));
+        }
         match &self.proof {
+            Some(_) if statement.slot == 0 => Err(EntryError::Mismatch("a process came with a request to assign it")),
             Some(_) if self.item.target() == Some(statement.process) => {
                 Err(EntryError::Mismatch("a message for this process came with a request to assign it"))
             }
@@ -168,9 +177,11 @@ impl Entry {
         statement.origin.map(|origin| DeliveryId { origin, target: Some(target) })
     }
 
-    /// What started the chain of messages that this slot belongs to: a user's message, or a cron's firing; often itself.
+    /// What started the chain of messages that this slot belongs to: a user's message, or a cron's firing; often it is
+    /// that itself.
     pub fn root(&self) -> Id {
-        self.assignment.statement.root.unwrap_or_else(|| self.item.id())
+        // Who has an item of somebody else's assigned starts something of their own.
+        self.assignment.statement.root.unwrap_or_else(|| self.proof.as_ref().unwrap_or(&self.item).id())
     }
 
     /// The process.

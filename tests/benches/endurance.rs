@@ -70,11 +70,18 @@ async fn run(time: Duration, rate: u64) {
         })
         .collect();
     let nodes = [("su", &scheduler), ("mu", &messenger), ("cu", &computer), ("cu 2", &second)];
-    println!("{:>7} {:>9} {:>9} {}", "seconds", "messages", "computed", nodes.map(|(name, _)| format!("{name:>8}")).join(" "));
+    println!(
+        "{:>7} {:>9} {:>9} {}",
+        "seconds",
+        "messages",
+        "computed",
+        nodes.map(|(name, _)| format!("{name:>8}")).join(" ")
+    );
     for row in 0..=ROWS {
         tokio::time::sleep_until((began + time * row / ROWS).into()).await;
         let computed = metric(&computer, "ao_outcomes_recorded_total").await;
-        let memory = nodes.map(|(_, node)| format!("{:>5} MiB", resident_kib(node.pid()) / 1024).replace(" MiB", "MiB"));
+        let memory =
+            nodes.map(|(_, node)| format!("{:>5} MiB", resident_kib(node.pid()) / 1024).replace(" MiB", "MiB"));
         let (seconds, taken) = (began.elapsed().as_secs(), taken.load(Ordering::Relaxed));
         println!("{seconds:>7} {taken:>9} {computed:>9} {}", memory.join(" "));
     }
@@ -87,7 +94,11 @@ async fn run(time: Duration, rate: u64) {
         (metric(&second, "ao_outcomes_recorded_total").await >= expected).then_some(())
     })
     .await;
-    println!("all computed {:.1} s after the last message; {} refused", waited.elapsed().as_secs_f64(), refused.load(Ordering::Relaxed));
+    println!(
+        "all computed {:.1} s after the last message; {} refused",
+        waited.elapsed().as_secs_f64(),
+        refused.load(Ordering::Relaxed)
+    );
 }
 
 async fn metric(node: &TestNode, name: &str) -> u64 {

@@ -158,6 +158,8 @@ await print({ ready: ids })
 
 const acknowledged = []
 let failed = 0
+/** How often, by why. */
+const causes = new Map()
 
 /** One transfer by a messenger; it counts as acknowledged when the messenger said so. */
 async function transfer (ao) {
@@ -184,13 +186,14 @@ async function work (place) {
       await transfer(messengers[turn % messengers.length])
     } catch (cause) {
       failed++
-      console.error(`a transfer failed: ${cause.message}`)
+      causes.set(cause.message, (causes.get(cause.message) ?? 0) + 1)
       await pause(PAUSE_MS)
     }
   }
 }
 
 await Promise.all(Array.from({ length: workers }, (_, place) => work(place)))
+for (const [cause, times] of causes) console.error(`${times} transfers failed: ${cause}`)
 await print({ acknowledged, failed })
 // Requests that nobody answers would keep it alive.
 process.exit(0)

@@ -220,8 +220,13 @@ impl TestNode {
 
     /// Starts it again on the same data.
     pub fn restart(&mut self) {
+        self.try_restart().unwrap_or_else(|cause| panic!("a {} node does not start again: {cause:#}", self.role));
+    }
+
+    /// The same, where it may say why it can't.
+    pub fn try_restart(&mut self) -> Result<()> {
         self.kill();
-        self.run().unwrap_or_else(|cause| panic!("a {} node does not start again: {cause:#}", self.role));
+        self.run()
     }
 
     /// The whole log of a process as this node's scheduler API tells it, page by page.

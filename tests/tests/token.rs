@@ -1,6 +1,6 @@
 //! A token with 50 holders in 10 processes, used through ao's own JavaScript client while nodes are killed with
-//! `kill -9` at random moments. In the end nothing is lost and nothing happened twice: the sum of all balances is what it
-//! was, every acknowledged transfer has one debit and one credit with one notice each, and all logs are equal.
+//! `kill -9` at random moments. In the end nothing is lost and nothing happened twice: the sum of all balances is what
+//! it was, every acknowledged transfer has one debit and one credit with one notice each, and all logs are equal.
 //!
 //! `AO_TOKEN_SECONDS` says for how long nodes are killed. Needs Node.js and the packages of `tests/clients`.
 
@@ -119,7 +119,8 @@ fn wrong(states: &BTreeMap<String, Value>, acknowledged: &[Value]) -> Option<Str
             }
         }
     }
-    let total = |table: &str| -> usize { states.values().map(|state| state[table].as_object().map_or(0, |t| t.len())).sum() };
+    let total =
+        |table: &str| -> usize { states.values().map(|state| state[table].as_object().map_or(0, |t| t.len())).sum() };
     let totals = ["Sent", "Credited", "Debit_notices", "Credit_notices"].map(total);
     (totals != [totals[0]; 4]).then(|| format!("sent, credited, notices of debit and credit: {totals:?}"))
 }
@@ -149,9 +150,8 @@ async fn a_token_survives_kill_9_of_every_node() {
     let addresses = |range: std::ops::Range<usize>| -> Vec<&str> {
         nodes[range].iter().map(|node| node.address.as_str()).collect()
     };
-    let urls = |range: std::ops::Range<usize>| -> Vec<&str> {
-        nodes[range].iter().map(|node| node.url.as_str()).collect()
-    };
+    let urls =
+        |range: std::ops::Range<usize>| -> Vec<&str> { nodes[range].iter().map(|node| node.url.as_str()).collect() };
     let network = json!({
         "gateway_url": nodes[0].url, "graphql_url": format!("{}/graphql", nodes[0].url),
         "mu_urls": urls(1..3), "cu_urls": urls(5..7), "module": peers["module"],
@@ -171,7 +171,11 @@ async fn a_token_survives_kill_9_of_every_node() {
     .unwrap();
     let report = tokio::task::spawn_blocking(move || load.finish()).await.unwrap();
     let acknowledged = report["acknowledged"].as_array().unwrap();
-    println!("{kills} kills in {seconds} s; {} transfers acknowledged, {} failed", acknowledged.len(), report["failed"]);
+    println!(
+        "{kills} kills in {seconds} s; {} transfers acknowledged, {} failed",
+        acknowledged.len(),
+        report["failed"]
+    );
     assert!(acknowledged.len() as u64 > seconds, "{} transfers test nothing", acknowledged.len());
 
     // Once more all at once, and then everything has to come to an end by itself.

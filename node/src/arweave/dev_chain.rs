@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::{Block, BlockId};
-use crate::drive::{World, now_ms, unbundle};
+use crate::drive::{World, now_ms, room, unbundle};
 use crate::store::{Account, DataRoot, Store, StoredChunk};
 
 /// Largest data of one transaction, in bytes.
@@ -120,12 +120,7 @@ impl DevChain {
 
     /// Mines until the log fails.
     pub async fn run(self) {
-        let chain = self.clone();
-        let left = tokio::task::spawn_blocking(move || chain.unpack_left());
-        // It can't be joined when the node is stopping.
-        if let Err(cause) = left.await.unwrap_or(Ok(())) {
-            return self.0.world.fail(&cause);
-        }
+        while self.0.world.goes_on(self.unpack_what_is_left().await).await {}
         let mut last = Instant::now();
         loop {
             tokio::select! {
@@ -136,11 +131,21 @@ impl DevChain {
             last = Instant::now();
             match self.mine(1).await {
                 Ok(()) => {}
-                // What waits for a block waits for the next.
-                Err(LogError::Full(cause)) => warn!(%cause, "no block is mined"),
+                // What waits for a block waits for the next; a block may be there whose bundles are not taken apart.
+                Err(LogError::Full(cause)) => {
+                    warn!(%cause, "no block is mined without room on the disk");
+                    self.0.world.wait_for_room(room::MIN_FREE_BYTES_TO_FOLLOW).await;
+                    while self.0.world.goes_on(self.unpack_what_is_left().await).await {}
+                }
                 Err(cause) => return self.0.world.fail(&cause),
             }
         }
+    }
+
+    async fn unpack_what_is_left(&self) -> Result<(), LogError> {
+        let chain = self.clone();
+        // It can't be joined when the node is stopping.
+        tokio::task::spawn_blocking(move || chain.unpack_left()).await.unwrap_or(Ok(()))
     }
 
     /// Mines blocks now, at most [`MAX_MINED_AT_ONCE`]; the first takes what waits.

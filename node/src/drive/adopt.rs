@@ -19,7 +19,7 @@ use tracing::debug;
 
 use super::compute::Computer;
 use super::inbound::take_attestations;
-use super::{Change, World};
+use super::{Change, World, room};
 use crate::net::{PeerId, Verdict};
 
 /// Most processes whose outcomes are fetched at once.
@@ -167,6 +167,9 @@ impl Adoption {
 /// Takes over what is attested beyond this node's outcomes; true when there is more that could not be had yet.
 async fn catch_up(world: &World, process: &Id, ask: bool) -> Result<bool, LogError> {
     let log = world.log();
+    if world.lack_of_room(room::MIN_FREE_BYTES_TO_FOLLOW).is_some() {
+        return Ok(true);
+    }
     let Some(entry) = log.entry(process, 0)? else { return Ok(false) };
     let Ok(spawn) = Process::read(&entry.item) else { return Ok(false) };
     loop {

@@ -197,7 +197,14 @@ impl Computer {
         loop {
             let stalled = match self.compute(&process, &task, slow).await {
                 Ok(()) => None,
-                Err(Stall::Log(LogError::Full(cause))) => Some(Stall::Reason(cause).shown()),
+                Err(Stall::Log(LogError::Full(cause))) => {
+                    warn!(%process, %cause, "nothing is computed without room on the disk");
+                    self.stall(&process, Some(Stall::Reason(cause).shown()));
+                    self.0.world.changed(Change::Stalled { process });
+                    self.0.world.wait_for_room(MIN_FREE_BYTES_TO_FOLLOW).await;
+                    tokio::time::sleep(Duration::from_millis(FIRST_RETRY_MS)).await;
+                    continue;
+                }
                 Err(Stall::Log(cause)) => return self.0.world.fail(&cause),
                 Err(Stall::Overrun { first, last, patiently: false, seconds }) => {
                     warn!(%process, first, last, seconds, "an evaluation takes too long; it is given more time");
@@ -294,6 +301,9 @@ impl Computer {
                 log.forget_snapshot(process, slot)?;
                 return Ok(());
             }
+            if let Some(cause) = self.0.world.lack_of_room(MIN_FREE_BYTES_TO_FOLLOW) {
+                return Err(LogError::Full(cause).into());
+            }
             let patiently = slow.is_some_and(|slow| first.slot <= slow);
             if !patiently {
                 drop(patience.take());
@@ -345,9 +355,6 @@ impl Computer {
         let evaluated: Vec<(Job, Outcome)> = jobs.into_iter().zip(outcomes).collect();
         let attestor = Attestor { network: world.network().hash(), signer: &**world.wallet() };
         let count = evaluated.len();
-        if let Some(cause) = world.lack_of_room(MIN_FREE_BYTES_TO_FOLLOW) {
-            return Err(Stall::Reason(cause));
-        }
         let (batch, attested) =
             compute::record(evaluated, &attestor).map_err(|cause| Stall::Reason(cause.to_string()))?;
         world.log().commit(batch, Durability::Relaxed)?;

@@ -38,12 +38,12 @@ async fn follow(world: &World, scheduler: &Scheduler) -> Result<(), LogError> {
     timetable.look_at_everything(world)?;
     loop {
         // What can't be scheduled now would be due again at once.
-        if let Some(cause) = world.lack_of_room(room::MIN_FREE_BYTES) {
-            return Err(LogError::Full(cause));
-        }
+        world.wait_for_room(room::MIN_FREE_BYTES).await;
         let mut due = timetable.take_due(now_ms() / 1000, world.newest_block().height);
         while let Some(process) = due.pop_first() {
-            scheduler.fire(process).await;
+            if !scheduler.fire(process).await {
+                tokio::time::sleep(LONGEST_WAIT).await;
+            }
             timetable.enter(world, &process)?;
         }
         let next_ms = timetable.seconds.first().map(|(second, _)| second.saturating_mul(1000));

@@ -216,6 +216,9 @@ impl Inbound {
                 Err(cause) => refusals.push((place, Refusal::Invalid(cause))),
             }
         }
+        if let Some(cause) = self.world.lack_of_room(room::MIN_FREE_BYTES) {
+            return Response::Receipts(verified.iter().map(|_| Err(Refusal::Busy(cause.clone()))).collect());
+        }
         for submission in &verified {
             if let Err(cause) = assign::fetch_assigned(&self.world, &submission.item).await {
                 self.failed(&cause);
@@ -250,6 +253,9 @@ fn range(log: &dyn Log, process: &Id, from: u64) -> Result<Vec<EntryBytes>, LogE
 /// Verifies attestations and keeps those of units that the process trusts. The outcomes that came along wait for
 /// [`super::adopt`].
 pub fn take_attestations(world: &World, attested: Vec<AttestedBytes>) -> Result<Verdict, LogError> {
+    if world.lack_of_room(room::MIN_FREE_BYTES_TO_FOLLOW).is_some() {
+        return Ok(Verdict::Ignore);
+    }
     let mut batch = Batch::new();
     let mut changes = Vec::new();
     let mut verdict = Verdict::Accept;

@@ -7,7 +7,7 @@ use ao_protocol::id::Id;
 use ao_protocol::log::LogError;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
-use super::{Change, World};
+use super::{Change, World, room};
 
 /// Most slots that are indexed in one write.
 const MAX_INDEX_BATCH: usize = 256;
@@ -21,6 +21,7 @@ async fn follow(world: &World) -> Result<(), LogError> {
     let mut changes = world.changes();
     let mut news: BTreeSet<Id> = world.processes()?.into_iter().collect();
     loop {
+        world.wait_for_room(room::MIN_FREE_BYTES_TO_FOLLOW).await;
         index(world, std::mem::take(&mut news)).await?;
         match changes.recv().await {
             Ok(change) => news.extend(process(change)),

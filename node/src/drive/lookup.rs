@@ -8,7 +8,7 @@ use ao_protocol::wire::{Request, Response};
 use futures::StreamExt;
 use thiserror::Error;
 
-use super::{World, unbundle};
+use super::{World, room, unbundle};
 use crate::net::PeerId;
 
 /// How many peers are asked for one item at a time.
@@ -50,6 +50,10 @@ pub async fn item(world: &World, id: &Id) -> Result<Found, LogError> {
         };
         let Ok(item) = world.verified().verify(bytes.0) else { continue };
         if item.id() == *id {
+            // Without room it is not kept here, but found all the same.
+            if world.lack_of_room(room::MIN_FREE_BYTES).is_some() {
+                return Ok(Found::Item(item));
+            }
             let mut batch = Batch::new();
             batch.push(Write::Item(item.clone()));
             world.log().commit(batch, Durability::Relaxed)?;

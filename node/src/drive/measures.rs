@@ -1,8 +1,8 @@
 //! Which of a node's numbers are shown as metrics.
 
-use super::{World, room};
 use super::compute::Computer;
 use super::scheduler::Scheduler;
+use super::{World, room};
 use crate::metrics::{Kind, Registering};
 
 /// Adds the numbers of a node to a registry, which reads them when it is asked.

@@ -44,11 +44,7 @@ pub async fn run(world: World, submitter: Submitter, mut redrives: mpsc::Receive
     while world.goes_on(deliver(&world, &submitter, &mut redrives).await).await {}
 }
 
-async fn deliver(
-    world: &World,
-    submitter: &Submitter,
-    redrives: &mut mpsc::Receiver<Redrive>,
-) -> Result<(), LogError> {
+async fn deliver(world: &World, submitter: &Submitter, redrives: &mut mpsc::Receiver<Redrive>) -> Result<(), LogError> {
     let signer: Arc<dyn Signer> = world.wallet().clone();
     let mut changes = world.changes();
     let mut messenger = Messenger::new();
@@ -98,7 +94,7 @@ async fn deliver(
                 let (batch, driven) = messenger.redrive(world.log(), &letters)?;
                 commit(world, batch, Durability::Synced)?;
                 // Who asked may be gone; what they asked for is done all the same.
-                let _ = answer.send(driven.len());
+                let _ = answer.send(driven);
             }
             Some(answer) = answered.recv() => take_in(world, &mut messenger, &mut nowhere, answer, &*signer)?,
             () = tokio::time::sleep(wait) => {}

@@ -312,7 +312,9 @@ impl World {
             Ok(()) => false,
             Err(LogError::Full(cause)) => {
                 tracing::warn!(%cause, "it waits for room on the disk");
-                self.wait_for_room().await;
+                // RocksDB looks at the disk at its own times.
+                tokio::time::sleep(ROOM_LOOK).await;
+                self.wait_for_room(room::MIN_FREE_BYTES_TO_FOLLOW).await;
                 true
             }
             Err(cause) => {
@@ -322,13 +324,11 @@ impl World {
         }
     }
 
-    /// Waits until the log's disk has room again.
-    pub async fn wait_for_room(&self) {
-        while self.lack_of_room(room::MIN_FREE_BYTES_TO_FOLLOW).is_some() {
+    /// Waits until the log's disk has room for `least` bytes.
+    pub async fn wait_for_room(&self, least: u64) {
+        while self.lack_of_room(least).is_some() {
             tokio::time::sleep(ROOM_LOOK).await;
         }
-        // RocksDB looks at the disk at its own times.
-        tokio::time::sleep(ROOM_LOOK).await;
     }
 
     /// The log can't be written any more: the node must stop, for nothing can be acknowledged.

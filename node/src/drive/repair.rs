@@ -240,6 +240,11 @@ async fn repair(world: &World, follower: Follower, mut claimed: mpsc::Receiver<C
             }
             _ = tick.tick(), if repair.gaps() > 0 => {}
         }
+        // What there is no room for is not fetched.
+        if world.lack_of_room(room::MIN_FREE_BYTES_TO_FOLLOW).is_some() {
+            tokio::time::sleep(TICK).await;
+            continue;
+        }
         for fetch in repair.fetches(world.log(), now_ms())? {
             let (world, follower, done) = (world.clone(), follower.clone(), done.clone());
             tokio::spawn(async move {

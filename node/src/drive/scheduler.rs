@@ -27,7 +27,7 @@ enum Request {
     /// Give these their slots.
     Submit { submissions: Vec<Submission>, answer: oneshot::Sender<Receipts> },
     /// Append the firings of a process's crons that are due.
-    Fire { process: Id, answer: oneshot::Sender<()> },
+    Fire { process: Id, answer: oneshot::Sender<bool> },
 }
 
 impl Request {
@@ -90,13 +90,15 @@ impl Scheduler {
         receipts.await.unwrap_or_else(|_| stopped())
     }
 
-    /// Appends the firings of a process's crons that are due. Returns when they are on disk.
-    pub async fn fire(&self, process: Id) {
+    /// Appends the firings of a process's crons that are due. Returns when they are on disk; false when there is no
+    /// room for them, so that they are still due.
+    pub async fn fire(&self, process: Id) -> bool {
         let (answer, done) = oneshot::channel();
-        if self.requests.send(Request::Fire { process, answer }).await.is_ok() {
+        if self.requests.send(Request::Fire { process, answer }).await.is_err() {
             // A scheduler that stopped fires when it starts again.
-            let _ = done.await;
+            return false;
         }
+        done.await.unwrap_or(false)
     }
 }
 
@@ -124,7 +126,7 @@ fn refuse(requests: Vec<Request>, cause: &str) {
                 let refusals = submissions.iter().map(|_| Err(Refusal::Busy(cause.to_string())));
                 let _ = answer.send(refusals.collect());
             }
-            Request::Fire { answer, .. } => drop(answer.send(())),
+            Request::Fire { answer, .. } => drop(answer.send(false)),
         }
     }
 }
@@ -186,7 +188,8 @@ fn run_batch(requests: Vec<Request>, world: &mut Surroundings) -> bool {
     if !batch.is_empty() {
         match log.commit(batch, Durability::Synced) {
             Ok(()) => {}
-            // Nothing of it is there: no slot was given. It goes on when there is room.
+            // No slot was given: RocksDB takes no further write before all that it holds is in files and a new log of
+            // its own begins, so that what may be left of this one is never read.
             Err(LogError::Full(cause)) => {
                 warn!(%cause, "nothing is scheduled: the disk is full");
                 for (answer, receipts) in answers {
@@ -206,7 +209,7 @@ fn run_batch(requests: Vec<Request>, world: &mut Surroundings) -> bool {
         let _ = answer.send(receipts);
     }
     for answer in fired {
-        let _ = answer.send(());
+        let _ = answer.send(true);
     }
     if !entries.is_empty() {
         (world.scheduled)(entries);

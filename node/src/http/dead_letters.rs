@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use ao_protocol::announcement::Role;
 use ao_protocol::id::{Address, Id};
-use ao_protocol::item::VerifiedItem;
-use ao_protocol::log::{Delivery, DeliveryState, MAX_PAGE};
+use ao_protocol::log::{DeadLetter, MAX_PAGE};
 use ao_protocol::origin::DeliveryId;
 use ao_protocol::wire::{Call, Request, Response};
 use axum::Json;
 use axum::extract::{Query, State};
+use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ use super::{Api, query};
 use crate::net::Unit;
 
 /// Most messengers that are asked.
-const MAX_ASKED: usize = 16;
+const MAX_MESSENGERS_ASKED: usize = 8;
 /// How long each may take.
 const ASK_TIME: Duration = Duration::from_secs(5);
 /// Dead letters of a messenger that are listed when the client does not say how many.
@@ -34,43 +34,80 @@ pub(super) struct Of {
     limit: Option<String>,
 }
 
+/// Whose dead letters are meant.
+struct Meant {
+    process: Option<Id>,
+    messenger: Option<Address>,
+    after: Option<DeliveryId>,
+}
+
+impl Meant {
+    fn read(process: Option<&str>, messenger: Option<&str>, after: Option<&str>) -> Result<Meant, ApiError> {
+        let wrong = |name: &str, cause: String| ApiError::BadRequest(format!("{name}: {cause}"));
+        let messenger = messenger.map(str::parse::<Address>).transpose();
+        let after = after.map(str::parse::<DeliveryId>).transpose();
+        let meant = Meant {
+            process: process.map(|text| query::id("process", text)).transpose()?,
+            messenger: messenger.map_err(|cause| wrong("messenger", cause.to_string()))?,
+            after: after.map_err(|cause| wrong("after", cause.to_string()))?,
+        };
+        match (meant.after, meant.messenger) {
+            (Some(_), None) => {
+                Err(ApiError::BadRequest("after goes with messenger: each has a list of its own".into()))
+            }
+            _ => Ok(meant),
+        }
+    }
+
+    /// Whether this node is to answer for itself.
+    fn is_here(&self, api: &Api) -> bool {
+        api.world.plays(Role::Mu) && self.messenger.is_none_or(|messenger| messenger == api.world.address())
+    }
+
+    /// The other messengers that are to be asked: those that the process, or the network, trusts.
+    fn others(&self, api: &Api) -> Vec<Unit> {
+        let network = api.world.network();
+        let trusted = |unit: &Unit| network.open || network.messengers.contains(&unit.address);
+        let mut units = api.world.net().directory().units_with(Role::Mu);
+        units.retain(|unit| {
+            let wanted = self.messenger.map_or_else(|| trusted(unit), |messenger| messenger == unit.address);
+            wanted && unit.address != api.world.address()
+        });
+        units.truncate(MAX_MESSENGERS_ASKED);
+        units
+    }
+}
+
 /// `GET /ao/dead-letters`: what could not be delivered, and why.
 pub(super) async fn list(
     State(api): State<Api>,
     Query(of): Query<Of>,
     from_peer: FromPeer,
 ) -> Result<Json<Value>, ApiError> {
-    let process = of.process_id.as_deref().map(|text| query::id("process-id", text)).transpose()?;
-    let wrong = |name: &str, cause: String| ApiError::BadRequest(format!("query parameter {name}: {cause}"));
-    let after = of.after.as_deref().map(|text| text.parse::<DeliveryId>()).transpose();
-    let after = after.map_err(|cause| wrong("after", cause.to_string()))?;
-    let messenger = of.messenger.as_deref().map(|text| text.parse::<Address>()).transpose();
-    let messenger = messenger.map_err(|cause| wrong("messenger", cause.to_string()))?;
-    if after.is_some() && messenger.is_none() && !from_peer.0 {
-        return Err(ApiError::BadRequest("after goes with messenger: each has a list of its own".into()));
-    }
+    let meant = Meant::read(of.process_id.as_deref(), of.messenger.as_deref(), of.after.as_deref())?;
     let limit = query::limit(&of.limit, DEFAULT_LIMIT, MAX_PAGE)?;
     let (mut letters, mut messengers) = (Vec::new(), Vec::new());
-    let wanted = |address: &Address| messenger.is_none_or(|messenger| messenger == *address);
-    let own = api.world.address();
-    if wanted(&own) && api.world.plays(Role::Mu) {
-        let page = api.dead_letters.list(process.as_ref(), after.as_ref(), limit)?;
-        messengers.push(json!({ "address": own.to_string(), "next": next(&page, limit) }));
+    if meant.is_here(&api) {
+        let own = api.world.address();
+        let page = api.dead_letters.list(meant.process.as_ref(), meant.after.as_ref(), limit)?;
+        let next = page.last().filter(|_| page.len() == limit).map(|last| last.id.to_string());
+        messengers.push(json!({ "address": own.to_string(), "next": next }));
         letters.extend(page.iter().map(|letter| told(&own, letter)));
     }
     if !from_peer.0 {
         let mut path = format!("/ao/dead-letters?limit={limit}");
-        if let Some(process) = process {
-            path.push_str(&format!("&process-id={process}"));
+        for (name, value) in [
+            ("process-id", meant.process.map(|process| process.to_string())),
+            ("messenger", meant.messenger.map(|messenger| messenger.to_string())),
+            ("after", meant.after.map(|after| after.to_string())),
+        ] {
+            path.extend(value.map(|value| format!("&{name}={value}")));
         }
-        if let Some(after) = after {
-            path.push_str(&format!("&after={after}"));
-        }
-        for unit in others(&api).into_iter().filter(|unit| wanted(&unit.address)) {
-            match ask(&api, &unit, Call { path: path.clone(), body: None }).await {
+        for (unit, answer) in ask_all(&api, meant.others(&api), &Call { path, body: None }).await {
+            match answer {
                 Ok(mut answer) => {
-                    letters.extend(take_list(&mut answer, "dead_letters"));
-                    messengers.extend(take_list(&mut answer, "messengers"));
+                    letters.extend(take_list(&mut answer, "dead_letters").into_iter().take(limit));
+                    messengers.extend(take_list(&mut answer, "messengers").into_iter().take(1));
                 }
                 Err(cause) => messengers.push(json!({ "address": unit.address.to_string(), "error": cause })),
             }
@@ -89,6 +126,12 @@ pub(super) struct Which {
     /// All that this process sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     process: Option<String>,
+    /// Only those of this messenger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    messenger: Option<String>,
+    /// Only those above this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    after: Option<String>,
 }
 
 /// `POST /ao/dead-letters`: drives dead letters again, here and at all other messengers. What has its slot meanwhile
@@ -98,20 +141,24 @@ pub(super) async fn redrive(
     from_peer: FromPeer,
     Json(which): Json<Which>,
 ) -> Result<Json<Value>, ApiError> {
-    let one = which.id.as_deref().map(|text| text.parse::<DeliveryId>()).transpose();
+    let one = which.id.as_deref().map(str::parse::<DeliveryId>).transpose();
     let one = one.map_err(|cause| ApiError::BadRequest(format!("id: {cause}")))?;
-    let process = which.process.as_deref().map(|text| query::id("process", text)).transpose()?;
+    let meant = Meant::read(which.process.as_deref(), which.messenger.as_deref(), which.after.as_deref())?;
     let mut messengers = Vec::new();
-    if api.world.plays(Role::Mu) {
-        let driven = api.dead_letters.redrive(process.as_ref(), one).await?;
-        messengers.push(json!({ "address": api.world.address().to_string(), "driven": driven }));
+    if meant.is_here(&api) {
+        let driven = match one {
+            Some(one) => api.dead_letters.redrive_one(one).await?,
+            None => api.dead_letters.redrive_all(meant.process.as_ref(), meant.after.as_ref()).await?,
+        };
+        let (address, next) = (api.world.address().to_string(), driven.next.map(|next| next.to_string()));
+        messengers.push(json!({ "address": address, "driven": driven.count, "next": next }));
     }
     if !from_peer.0 {
         let body = serde_json::to_vec(&which).map_err(|cause| ApiError::Internal(cause.to_string()))?;
-        for unit in others(&api) {
-            let call = Call { path: "/ao/dead-letters".into(), body: Some(body.clone()) };
-            match ask(&api, &unit, call).await {
-                Ok(mut answer) => messengers.extend(take_list(&mut answer, "messengers")),
+        let call = Call { path: "/ao/dead-letters".into(), body: Some(body) };
+        for (unit, answer) in ask_all(&api, meant.others(&api), &call).await {
+            match answer {
+                Ok(mut answer) => messengers.extend(take_list(&mut answer, "messengers").into_iter().take(1)),
                 Err(cause) => messengers.push(json!({ "address": unit.address.to_string(), "error": cause })),
             }
         }
@@ -119,12 +166,13 @@ pub(super) async fn redrive(
     Ok(Json(json!({ "messengers": messengers })))
 }
 
-/// Messengers but this node.
-fn others(api: &Api) -> Vec<Unit> {
-    let mut units = api.world.net().directory().units_with(Role::Mu);
-    units.retain(|unit| unit.address != api.world.address());
-    units.truncate(MAX_ASKED);
-    units
+/// Makes a call to several units at once.
+async fn ask_all(api: &Api, units: Vec<Unit>, call: &Call) -> Vec<(Unit, Result<Value, String>)> {
+    let ask = |unit: Unit| async move {
+        let answer = ask(api, &unit, call.clone()).await;
+        (unit, answer)
+    };
+    join_all(units.into_iter().map(ask)).await
 }
 
 async fn ask(api: &Api, unit: &Unit, call: Call) -> Result<Value, String> {
@@ -151,31 +199,19 @@ fn take_list(answer: &mut Value, name: &str) -> Vec<Value> {
     }
 }
 
-/// After which id the list goes on, if it does.
-fn next(page: &[Delivery], limit: usize) -> Option<String> {
-    page.last().filter(|_| page.len() == limit).map(|last| last.id.to_string())
-}
-
-fn told(messenger: &Address, letter: &Delivery) -> Value {
-    let item = letter.item.as_ref().and_then(|item| VerifiedItem::from_own_store(item.0.clone()).ok());
-    let reason = match &letter.state {
-        DeliveryState::Dead { reason } => reason.as_str(),
-        // It was driven again while this list was made.
-        _ => "",
-    };
+fn told(messenger: &Address, letter: &DeadLetter) -> Value {
     let origin = &letter.id.origin;
-    let id = |id: Id| id.to_string();
     json!({
         "messenger": messenger.to_string(),
         "id": letter.id.to_string(),
         "process": origin.process.to_string(),
         "slot": origin.slot,
         "index": origin.index.to_string(),
-        "target": letter.id.target.map(id),
-        "action": item.as_ref().and_then(|item| item.tag("Action")),
-        "item": item.as_ref().map(|item| item.id().to_string()),
+        "target": letter.id.target.map(|target| target.to_string()),
+        "action": letter.action,
+        "item": letter.item.map(|item| item.to_string()),
         "depth": letter.depth,
-        "reason": reason,
+        "reason": letter.reason,
         "can_be_driven": letter.item.is_some(),
     })
 }

@@ -118,6 +118,7 @@ impl From<RedriveError> for ApiError {
     fn from(cause: RedriveError) -> ApiError {
         match cause {
             RedriveError::TooSoon => ApiError::Crowded(cause.to_string()),
+            RedriveError::Full(cause) => ApiError::Full(cause),
             RedriveError::Stopped => ApiError::Upstream(cause.to_string()),
             RedriveError::Log(cause) => cause.into(),
         }

@@ -54,10 +54,10 @@ pub(crate) use server::listen;
 pub(crate) use passed_on::PassedOn;
 
 use crate::arweave::DevChain;
-use crate::drive::{World, room};
 use crate::drive::compute::Computer;
 use crate::drive::dead_letters::DeadLetters;
 use crate::drive::submit::Submitter;
+use crate::drive::{World, room};
 use crate::metrics::Metrics;
 
 /// Largest request body: one item and a little.

@@ -33,6 +33,11 @@ use super::topic::Topic;
 pub(super) const PROTOCOL_VERSION: &str = "/ao/1";
 const KAD_PROTOCOL: StreamProtocol = StreamProtocol::new("/ao/kad/1");
 
+/// How often a peer is asked whether it is there, and how long it may take to say so: a connection that was cut without
+/// a word is noticed, and what waits for it goes another way.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+const PING_TIMEOUT: Duration = Duration::from_secs(15);
+/// Time between two rounds of gossip's upkeep.
 const HEARTBEAT: Duration = Duration::from_millis(500);
 /// Heartbeats that a message waits for its verdict: 15 s.
 const HISTORY_HEARTBEATS: usize = 30;
@@ -111,7 +116,7 @@ fn behaviour(key: &Keypair, follow_shards: u16, use_mdns: bool) -> Result<Behavi
         requests: request_response::Behaviour::with_codec(Codec, [(PROTOCOL, ProtocolSupport::Full)], requests),
         kad: kad(peer),
         identify: identify::Behaviour::new(identify),
-        ping: ping::Behaviour::default(),
+        ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT)),
         mdns: mdns.into(),
     })
 }

@@ -32,7 +32,7 @@ pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 /// First delay before a peer is dialled again, in milliseconds.
 pub const REDIAL_FIRST_MS: u64 = 1000;
 /// Longest delay before a peer is dialled again, in milliseconds.
-pub const REDIAL_CAP_MS: u64 = 60_000;
+pub const REDIAL_CAP_MS: u64 = 20_000;
 /// Units of the directory are dialled until there are this many connected peers.
 pub const TARGET_PEERS: usize = 32;
 /// Most dials begun at once.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ao_protocol::attestation::Attestation;
 use ao_protocol::id::{Address, Id};
 use ao_protocol::item::VerifiedItem;
-use ao_protocol::log::{Batch, Computed, Delivery, Durability, Log, LogError, MAX_PAGE, Tip, Write};
+use ao_protocol::log::{Batch, Computed, DeadLetter, Delivery, Durability, Log, LogError, MAX_PAGE, Tip, Write};
 use ao_protocol::origin::DeliveryId;
 use ao_protocol::outcome::OutcomeRecord;
 use ao_protocol::wire::EntryBytes;
@@ -119,8 +119,8 @@ impl Log for Store {
         Ok(None)
     }
 
-    fn pushed(&self, root: &Id) -> Result<u64, LogError> {
-        Ok(self.read(Table::Pushed, root.as_ref())?.unwrap_or(0))
+    fn pushed(&self, root: &Id, by: &Address) -> Result<u64, LogError> {
+        Ok(self.read(Table::Pushed, &schema::pushed(root, by))?.unwrap_or(0))
     }
 
     fn delivered(&self, process: &Id) -> Result<u64, LogError> {
@@ -163,11 +163,16 @@ impl Log for Store {
         Ok(found.into_iter().map(|(_, id)| id).collect())
     }
 
-    fn dead(&self, process: Option<&Id>, after: Option<&DeliveryId>, limit: usize) -> Result<Vec<DeliveryId>, LogError> {
+    fn dead(
+        &self,
+        process: Option<&Id>,
+        after: Option<&DeliveryId>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, LogError> {
         let prefix = process.map(AsRef::as_ref).unwrap_or_default();
         let from = after.map_or_else(|| prefix.to_vec(), |after| [&schema::delivery(after)[..], &[0]].concat());
         let found = self.range(Table::Dead, prefix, &from, limit)?;
-        Ok(found.into_iter().map(|(_, id)| id).collect())
+        Ok(found.into_iter().map(|(_, letter)| letter).collect())
     }
 
     fn evidence(&self, process: &Id) -> Result<Option<(EntryBytes, EntryBytes)>, LogError> {

@@ -39,8 +39,13 @@ pub use upload::Receipt;
 const BLOCK_CACHE_BYTES: usize = 64 * 1024 * 1024;
 /// Memory of one table's newest writes, in bytes, before they go to a file.
 const WRITE_BUFFER_BYTES: usize = 16 * 1024 * 1024;
+/// The same of all tables together: without this bound each would take its own.
+const WRITE_BUFFERS_BYTES: usize = 48 * 1024 * 1024;
 /// Most files that RocksDB keeps open.
 const MAX_OPEN_FILES: i32 = 512;
+
+/// The system's words for a full disk, which RocksDB hands on.
+const NO_SPACE: &str = "No space left on device";
 
 /// Why a database can't be opened. The texts are for the person who starts the node.
 #[derive(Debug, Error)]
@@ -61,6 +66,9 @@ pub enum StoreError {
         /// What it says.
         found: String,
     },
+    /// There is no room on its disk.
+    #[error("there is no room on the disk of {0}: a database needs some to be opened. Make room and start again")]
+    Full(PathBuf),
     /// Damaged, or not to be read or written.
     #[error(
         "the database in {folder} can't be opened: {cause}. If it is damaged, move the folder away and start with an \
@@ -98,6 +106,7 @@ impl Store {
         options.create_missing_column_families(true);
         // The default mode silently forgets acknowledged writes that lie behind damage.
         options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+        options.set_db_write_buffer_size(WRITE_BUFFERS_BYTES);
         options.set_max_open_files(MAX_OPEN_FILES);
         options.set_keep_log_file_num(2);
         options.set_max_background_jobs(2);
@@ -108,9 +117,10 @@ impl Store {
         let db = DB::open_cf_descriptors(&options, folder, tables).map_err(|cause| {
             let cause = cause.to_string();
             let folder = folder.to_path_buf();
-            match cause.contains("lock") && cause.contains("LOCK") {
-                true => StoreError::Locked(folder),
-                false => StoreError::Unusable { folder, cause },
+            match (cause.contains("lock") && cause.contains("LOCK"), cause.contains(NO_SPACE)) {
+                (true, _) => StoreError::Locked(folder),
+                (_, true) => StoreError::Full(folder),
+                _ => StoreError::Unusable { folder, cause },
             }
         })?;
         let mut store = Store { db, folder: folder.to_path_buf(), options, sequence: Mutex::new(0), sync: true };
@@ -216,8 +226,8 @@ fn table_options(table: Table, cache: &Cache) -> Options {
 
 fn database(cause: rocksdb::Error) -> LogError {
     let text = cause.to_string();
-    // RocksDB hands the system's words on; when there is room again it goes on by itself.
-    match text.contains("No space left on device") {
+    // When there is room again it goes on by itself.
+    match text.contains(NO_SPACE) {
         true => LogError::Full(text),
         false => LogError::Database(text),
     }

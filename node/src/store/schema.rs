@@ -45,9 +45,9 @@ pub(super) enum Table {
     Deliveries,
     /// target that is no process yet, delivery → nothing
     Waiting,
-    /// delivery that is a dead letter → the same
+    /// delivery that is a dead letter → what is listed of it
     Dead,
-    /// message that started others → how many slots these got here
+    /// message that started others, scheduler of those who sent them → how many slots these got here
     Pushed,
     /// process → two assignments of one slot
     Evidence,
@@ -277,6 +277,14 @@ pub(super) fn delivery(id: &DeliveryId) -> [u8; 78] {
         key[45] = 1;
         key[46..].copy_from_slice(target.as_ref());
     }
+    key
+}
+
+/// message, scheduler
+pub(super) fn pushed(root: &Id, by: &Address) -> [u8; 64] {
+    let mut key = [0; 64];
+    key[..32].copy_from_slice(root.as_ref());
+    key[32..].copy_from_slice(by.as_ref());
     key
 }
 

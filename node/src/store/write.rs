@@ -1,8 +1,7 @@
 //! What each write of a batch puts where.
 
 use ao_protocol::item::VerifiedItem;
-use ao_protocol::log::{Computed, DeliveryState, Log, LogError, Write};
-use ao_protocol::origin::DeliveryId;
+use ao_protocol::log::{Computed, DeadLetter, DeliveryState, Log, LogError, Write};
 use ao_protocol::wire::ItemBytes;
 use rocksdb::WriteBatch;
 
@@ -70,17 +69,17 @@ impl Store {
                     }
                 }
                 let key = schema::delivery(&delivery.id);
-                match delivery.state {
-                    DeliveryState::Dead { .. } => self.put(batch, Table::Dead, &key, &delivery.id)?,
+                match (DeadLetter::of(delivery), &delivery.state) {
+                    (Some(letter), _) => self.put(batch, Table::Dead, &key, &letter)?,
                     // Only one that is driven again is no longer dead: no tombstones for all others.
-                    DeliveryState::Pending if self.read::<DeliveryId>(Table::Dead, &key)?.is_some() => {
+                    (None, DeliveryState::Pending) if self.read::<DeadLetter>(Table::Dead, &key)?.is_some() => {
                         batch.delete_cf(self.table(Table::Dead)?, key);
                     }
                     _ => {}
                 }
                 self.put(batch, Table::Deliveries, &key, delivery)
             }
-            Write::Pushed { root, count } => self.put(batch, Table::Pushed, root.as_ref(), count),
+            Write::Pushed { root, by, count } => self.put(batch, Table::Pushed, &schema::pushed(root, by), count),
             Write::Delivered { process, next } => self.put(batch, Table::Delivered, &schema::process(process), next),
             Write::Evidence { process, entries } => {
                 if self.evidence(process)?.is_some() {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::{Delivery, Log, LogError, Tip};
 use crate::attestation::Attestation;
 use crate::entry::Entry;
-use crate::id::Id;
+use crate::id::{Address, Id};
 use crate::item::VerifiedItem;
 use crate::origin::DeliveryId;
 use crate::outcome::OutcomeRecord;
@@ -20,6 +20,8 @@ pub enum Write {
     Pushed {
         /// That message, or the cron's firing.
         root: Id,
+        /// The scheduler of the processes that sent it: another one's word counts for its own processes only.
+        by: Address,
         /// How many.
         count: u64,
     },
@@ -64,7 +66,7 @@ pub struct Batch {
     deliveries: HashMap<DeliveryId, (Id, u64)>,
     processes: HashMap<Id, VerifiedItem>,
     fired: HashMap<(Id, String), u64>,
-    pushed: HashMap<Id, u64>,
+    pushed: HashMap<(Id, Address), u64>,
 }
 
 impl Batch {
@@ -89,8 +91,8 @@ impl Batch {
                 self.processes.insert(process, entry.item.clone());
             }
         }
-        if let Write::Pushed { root, count } = &write {
-            self.pushed.insert(*root, *count);
+        if let Write::Pushed { root, by, count } = &write {
+            self.pushed.insert((*root, *by), *count);
         }
         self.writes.push(write);
     }
@@ -154,11 +156,12 @@ impl Batch {
         }
     }
 
-    /// How many slots this node's scheduler gave to what a message started, as of this batch.
-    pub fn pushed(&self, log: &dyn Log, root: &Id) -> Result<u64, LogError> {
-        match self.pushed.get(root) {
+    /// How many slots this node's scheduler gave to what a message started and processes of one scheduler sent, as of
+    /// this batch.
+    pub fn pushed(&self, log: &dyn Log, root: &Id, by: &Address) -> Result<u64, LogError> {
+        match self.pushed.get(&(*root, *by)) {
             Some(count) => Ok(*count),
-            None => log.pushed(root),
+            None => log.pushed(root, by),
         }
     }
 

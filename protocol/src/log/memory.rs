@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Batch, Computed, Delivery, DeliveryState, Durability, Log, LogError, MAX_PAGE, Tip, Write};
+use super::{Batch, Computed, DeadLetter, Delivery, DeliveryState, Durability, Log, LogError, MAX_PAGE, Tip, Write};
 use crate::attestation::Attestation;
 use crate::id::{Address, Id};
 use crate::item::VerifiedItem;
@@ -27,7 +27,7 @@ struct Tables {
     items: BTreeMap<Id, VerifiedItem>,
     fired: BTreeMap<(Id, String), u64>,
     firings: BTreeSet<(Id, u64)>,
-    pushed: BTreeMap<Id, u64>,
+    pushed: BTreeMap<(Id, Address), u64>,
     outcomes: BTreeMap<(Id, u64), OutcomeRecord>,
     computed: BTreeMap<Id, Computed>,
     attestations: BTreeMap<(Id, u64, Address), Attestation>,
@@ -77,8 +77,8 @@ impl Tables {
                 self.items.insert(entry.assignment.id(), entry.assignment.item.clone());
                 self.items.insert(entry.item.id(), entry.item);
             }
-            Write::Pushed { root, count } => {
-                self.pushed.insert(root, count);
+            Write::Pushed { root, by, count } => {
+                self.pushed.insert((root, by), count);
             }
             Write::Item(item) => {
                 self.items.insert(item.id(), item);
@@ -145,8 +145,8 @@ impl Log for MemoryLog {
         Ok(self.tables().slots_by_delivery.get(delivery).copied())
     }
 
-    fn pushed(&self, root: &Id) -> Result<u64, LogError> {
-        Ok(self.tables().pushed.get(root).copied().unwrap_or(0))
+    fn pushed(&self, root: &Id, by: &Address) -> Result<u64, LogError> {
+        Ok(self.tables().pushed.get(&(*root, *by)).copied().unwrap_or(0))
     }
 
     fn item(&self, id: &Id) -> Result<Option<VerifiedItem>, LogError> {
@@ -205,11 +205,16 @@ impl Log for MemoryLog {
         Ok(found.take(MAX_PAGE).collect())
     }
 
-    fn dead(&self, process: Option<&Id>, after: Option<&DeliveryId>, limit: usize) -> Result<Vec<DeliveryId>, LogError> {
+    fn dead(
+        &self,
+        process: Option<&Id>,
+        after: Option<&DeliveryId>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, LogError> {
         let tables = self.tables();
-        let dead = tables.deliveries.values().filter(|delivery| matches!(delivery.state, DeliveryState::Dead { .. }));
-        let above = dead.map(|delivery| delivery.id).filter(|id| after.is_none_or(|after| id > after));
-        let found = above.filter(|id| process.is_none_or(|process| id.origin.process == *process));
+        let above = tables.deliveries.values().filter(|delivery| after.is_none_or(|after| delivery.id > *after));
+        let of_process = |delivery: &&Delivery| process.is_none_or(|process| delivery.id.origin.process == *process);
+        let found = above.filter(of_process).filter_map(DeadLetter::of);
         Ok(found.take(limit.min(MAX_PAGE)).collect())
     }
 

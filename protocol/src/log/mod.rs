@@ -5,6 +5,7 @@
 //! committed with [`Durability::Synced`] before anybody is told.
 
 mod batch;
+mod dead_letter;
 pub mod laws;
 mod memory;
 
@@ -20,6 +21,7 @@ use crate::outcome::OutcomeRecord;
 use crate::wire::{EntryBytes, ItemBytes};
 
 pub use batch::{Batch, Write};
+pub use dead_letter::DeadLetter;
 pub use memory::MemoryLog;
 
 /// The highest slot of a process and what the next one must continue.
@@ -143,8 +145,9 @@ pub trait Log: Send + Sync {
     fn fired(&self, process: &Id, cron: &str) -> Result<Option<u64>, LogError>;
     /// The slots from `from` on that are firings of crons, in order, at most a page.
     fn firings(&self, process: &Id, from: u64, limit: usize) -> Result<Vec<u64>, LogError>;
-    /// How many slots this node's scheduler gave to what a message, or a cron's firing, started.
-    fn pushed(&self, root: &Id) -> Result<u64, LogError>;
+    /// How many slots this node's scheduler gave to what a message, or a cron's firing, started, and what processes of
+    /// one scheduler sent.
+    fn pushed(&self, root: &Id, by: &Address) -> Result<u64, LogError>;
     /// An item by id, whether it has a slot or not.
     fn item(&self, id: &Id) -> Result<Option<VerifiedItem>, LogError>;
 
@@ -168,9 +171,9 @@ pub trait Log: Send + Sync {
     fn waited_for(&self, after: Option<&Id>, limit: usize) -> Result<Vec<Id>, LogError>;
     /// The entries above `after` that wait for a target to become a process, in the order of their ids, at most a page.
     fn waiting(&self, target: &Id, after: Option<&DeliveryId>) -> Result<Vec<DeliveryId>, LogError>;
-    /// The entries above `after` that are dead letters, of one process or of all, in the order of their ids, at most a
-    /// page.
-    fn dead(&self, process: Option<&Id>, after: Option<&DeliveryId>, limit: usize) -> Result<Vec<DeliveryId>, LogError>;
+    /// The dead letters above `after`, of one process or of all, in the order of their ids, at most a page.
+    fn dead(&self, process: Option<&Id>, after: Option<&DeliveryId>, limit: usize)
+    -> Result<Vec<DeadLetter>, LogError>;
     /// Two assignments of one slot, if such evidence against the process's scheduler is known.
     fn evidence(&self, process: &Id) -> Result<Option<(EntryBytes, EntryBytes)>, LogError>;
 

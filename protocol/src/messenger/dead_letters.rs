@@ -3,24 +3,35 @@
 
 use super::Messenger;
 use super::work::Work;
+use crate::evidence;
 use crate::log::{Batch, Delivery, DeliveryState, Log, LogError, Write};
 use crate::origin::DeliveryId;
 
+/// Most bytes of items that are driven again at once; the rest when it is asked for again.
+pub const MAX_REDRIVEN_BYTES: usize = 16 * 1024 * 1024;
+
 impl Messenger {
-    /// Drives dead letters again. Those that are none, and entries that make no item and so never can be delivered, are
-    /// left as they are. Returns what to commit synced before the next call of [`Messenger::submissions`], and which
-    /// ones it drives.
+    /// Drives dead letters again. Those that are none, entries that make no item and so never can be delivered, and
+    /// those of a disputed slot are left as they are. Returns what to commit synced before the next call of
+    /// [`Messenger::submissions`], and which ones it drives.
     ///
     /// The cursor of their process goes back with them, so that a restart finds them.
     pub fn redrive(&mut self, log: &dyn Log, ids: &[DeliveryId]) -> Result<(Batch, Vec<DeliveryId>), LogError> {
         let mut batch = Batch::new();
         let mut driven = Vec::new();
+        let mut bytes = 0;
         for id in ids {
+            if bytes > MAX_REDRIVEN_BYTES {
+                break;
+            }
             let Some(delivery) = log.delivery(id)? else { continue };
-            if !matches!(delivery.state, DeliveryState::Dead { .. }) || delivery.item.is_none() {
+            let (process, slot) = (id.origin.process, id.origin.slot);
+            let disputed = evidence::disputed_from(log, &process)?.is_some_and(|from| slot >= from);
+            let Some(item) = delivery.item.as_ref().filter(|_| !disputed) else { continue };
+            if !matches!(delivery.state, DeliveryState::Dead { .. }) {
                 continue;
             }
-            let (process, slot) = (id.origin.process, id.origin.slot);
+            bytes += item.0.len();
             let cursor = log.delivered(&process)?;
             let work = self.works.entry(process).or_insert_with(|| Work::new(cursor));
             if let Some(next) = work.go_back(slot) {

@@ -7,7 +7,7 @@ use crate::backoff::Backoff;
 use crate::id::{Address, Id};
 use crate::item::VerifiedItem;
 use crate::log::{Log, LogError};
-use crate::origin::DeliveryId;
+use crate::origin::{DeliveryId, OutboxKind};
 use crate::scheduler::Submission;
 use crate::wire::{MAX_RANGE_BYTES, MAX_SUBMISSIONS};
 
@@ -93,7 +93,18 @@ impl Lane {
         self.not_before_ms = self.not_before_ms.max(at_ms);
     }
 
-    /// What is to be submitted now: as many from the front as fit into a request, and at most so many.
+    /// Whether the next of it is something that the source sent by itself, and not the notice of a spawn.
+    pub(super) fn begins_with_sent(&self) -> bool {
+        self.queue.first().is_some_and(is_sent)
+    }
+
+    /// How many of what is under way the source sent by itself.
+    pub(super) fn sent_under_way(&self) -> usize {
+        self.under_way.iter().flatten().filter(|id| is_sent(id)).count()
+    }
+
+    /// What is to be submitted now: as many from the front as fit into a request, and at most so many that the source
+    /// sent by itself.
     pub(super) fn take(
         &mut self,
         log: &dyn Log,
@@ -104,7 +115,12 @@ impl Lane {
         let mut submissions = Vec::new();
         let mut ids = VecDeque::new();
         let mut bytes = 0;
-        for id in self.queue.iter().take(most.min(MAX_SUBMISSIONS)) {
+        let mut sent = 0;
+        for id in self.queue.iter().take(MAX_SUBMISSIONS) {
+            sent += usize::from(is_sent(id));
+            if sent > most {
+                break;
+            }
             let damaged = |cause: &str| LogError::Damaged {
                 record: "delivery",
                 key: id.origin.to_string(),
@@ -170,4 +186,8 @@ impl Lane {
         let ready = self.under_way.is_none() && self.scheduler.is_some() && !self.queue.is_empty();
         ready.then_some(self.not_before_ms)
     }
+}
+
+fn is_sent(id: &DeliveryId) -> bool {
+    id.origin.index.kind != OutboxKind::Spawned
 }

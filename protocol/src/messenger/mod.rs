@@ -37,6 +37,7 @@ use lane::{Lane, LaneKey};
 use outbox::Sender;
 use work::Work;
 
+pub use dead_letters::MAX_REDRIVEN_BYTES;
 pub use expansion::{Traced, trace};
 pub use lane::{Retry, Submit};
 pub use pace::{MAX_OWN_BURST, OWN_PER_SECOND};
@@ -142,7 +143,7 @@ impl Messenger {
         }
         let (Some(entry), Some(first)) = (log.entry(id, slot)?, log.entry(id, 0)?) else { return Ok(Step::Asleep) };
         let seen_ms = work.seen_ms(slot).unwrap_or(now_ms);
-        let mut deliveries = Vec::new();
+        let (mut deliveries, mut pending) = (Vec::new(), Vec::new());
         if record.outcome.entries() > 0
             && let Ok(process) = Process::read(&first.item)
             && let Some(rank) = trust.rank(&process, slot, entry.assignment.statement.messenger, &signer.address())
@@ -155,16 +156,24 @@ impl Messenger {
                     return Ok(Step::NotYet);
                 }
             } else {
+                let before = known.len();
                 deliveries = expansion::deliveries(log, &sender, &record.outcome, known)?;
+                // What is known is in the log as it is.
+                for delivery in deliveries.drain(..before) {
+                    if delivery.state == DeliveryState::Pending {
+                        pending.push(delivery.id);
+                    }
+                }
             }
         }
         work.open(slot);
         for delivery in deliveries {
             if delivery.state == DeliveryState::Pending {
-                self.enqueue(delivery.id);
+                pending.push(delivery.id);
             }
             batch.push(Write::Delivery(Box::new(delivery)));
         }
+        pending.into_iter().for_each(|id| self.enqueue(id));
         Ok(Step::Done)
     }
 
@@ -198,14 +207,14 @@ impl Messenger {
                 false => None,
             };
             let most = own.as_ref().map_or(usize::MAX, |own| own.free(now_ms));
-            if let (0, Some(own), true) = (most, &own, lane.is_ready(now_ms)) {
+            if let (0, Some(own), true) = (most, &own, lane.is_ready(now_ms) && lane.begins_with_sent()) {
                 lane.wait_until(own.next_ms());
                 self.slowed.insert(key.source, own.next_ms());
                 continue;
             }
             if let Some((scheduler, submissions)) = lane.take(log, now_ms, most)? {
                 if let Some(own) = &mut own {
-                    own.spend(submissions.len(), now_ms);
+                    own.spend(lane.sent_under_way(), now_ms);
                 }
                 submits.push(Submit { lane: *key, scheduler, submissions });
             }
@@ -441,6 +450,11 @@ mod tests {
 
         fn entries(&self, process: &Id) -> Vec<Entry> {
             (1..).map_while(|slot| self.log.entry(process, slot).unwrap()).collect()
+        }
+
+        fn dead(&self) -> Vec<DeliveryId> {
+            let letters = self.log.dead(Some(&self.processes[0]), None, 10).unwrap();
+            letters.into_iter().map(|letter| letter.id).collect()
         }
 
         fn states(&self) -> Vec<DeliveryState> {
@@ -706,7 +720,7 @@ mod tests {
         let batch = messenger.on_receipts(&setting.log, &submit, &refused, &unit(3), 0).unwrap();
         setting.log.commit(batch, Durability::Synced).unwrap();
         setting.log.commit(messenger.settle(), Durability::Relaxed).unwrap();
-        let dead = setting.log.dead(Some(&source), None, 10).unwrap();
+        let dead = setting.dead();
         assert_eq!((dead.len(), setting.log.delivered(&source).unwrap()), (2, 1), "it holds nothing up");
 
         let (batch, driven) = messenger.redrive(&setting.log, &dead).unwrap();
@@ -732,7 +746,7 @@ mod tests {
         assert_eq!(setting.round(&mut messenger, &unit(3), 0), 1);
         for _ in 0..3 {
             assert_eq!(setting.log.delivered(&source).unwrap(), 1);
-            let dead = setting.log.dead(None, None, 10).unwrap();
+            let dead = setting.dead();
             let (batch, driven) = messenger.redrive(&setting.log, &dead).unwrap();
             setting.log.commit(batch, Durability::Synced).unwrap();
             assert_eq!((driven.len(), setting.log.delivered(&source).unwrap()), (1, 0));

@@ -1,8 +1,8 @@
 //! What targets are: their schedulers are looked up before anything is submitted, and what is no process yet waits,
 //! without a timer, until it becomes one.
 
-use super::lane::LaneKey;
 use super::Messenger;
+use super::lane::LaneKey;
 use crate::id::Id;
 use crate::item::VerifiedItem;
 use crate::log::{Batch, DeliveryState, Log, LogError};

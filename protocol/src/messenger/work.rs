@@ -125,7 +125,8 @@ impl Work {
 
     /// The cursor's new place, if it moved: all slots below it are settled.
     pub(super) fn settle(&mut self) -> Option<u64> {
-        let next = self.open.keys().next().copied().unwrap_or(self.next);
+        // A slot above the next may be open: something of it is done again.
+        let next = self.open.keys().next().map_or(self.next, |slot| self.next.min(*slot));
         (next > self.settled).then(|| {
             self.settled = next;
             next
@@ -151,6 +152,22 @@ mod tests {
         assert_eq!(work.settle(), None, "the cursor stays at what waits");
         work.remove(0, false);
         assert_eq!((work.settle(), work.settle()), (Some(201), None));
+    }
+
+    #[test]
+    fn what_is_done_again_above_does_not_move_the_cursor_over_what_was_never_done() {
+        let mut work = Work::new(5);
+        work.add(150, false);
+        assert_eq!(work.settle(), None);
+        work.remove(150, false);
+        assert_eq!(work.settle(), None);
+        work.open(5);
+        assert_eq!(work.settle(), Some(6));
+        assert_eq!((work.go_back(2), work.go_back(4)), (Some(2), None));
+        work.add(2, false);
+        assert_eq!(work.settle(), None);
+        work.remove(2, false);
+        assert_eq!(work.settle(), Some(6));
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub use refusal::Refusal;
 /// Longest chain of messages that one user's message, or one firing of a cron, may start.
 pub const MAX_PUSH_DEPTH: u32 = 256;
 /// Most messages that one user's message, or one firing of a cron, may start in all, as far as one scheduler gives them
-/// their slots.
+/// their slots and processes of one scheduler send them.
 pub const MAX_PUSHED: u64 = 100_000;
 
 /// A verified item that somebody wants to have a slot.
@@ -30,7 +30,7 @@ pub const MAX_PUSHED: u64 = 100_000;
 pub struct Submission {
     /// A process, a message, or a messenger's `Assign`.
     pub item: VerifiedItem,
-    /// Who submits it and will deliver the answer. For what a process sent it is the messenger that signed it.
+    /// Who submits it and will deliver the answer. Of what a process sent it does not matter: whoever signed it will.
     pub messenger: Address,
 }
 
@@ -93,8 +93,9 @@ pub fn assign(
             };
             let entry = Entry { assignment, item, proof };
             batch.push(Write::Entry(Box::new(entry.clone())));
-            if let Some(root) = entry.assignment.statement.root {
-                batch.push(Write::Pushed { root, count: batch.pushed(log, &root)?.saturating_add(1) });
+            if let Some(Pushed { root, by, .. }) = pushed {
+                let count = batch.pushed(log, &root, &by)?.saturating_add(1);
+                batch.push(Write::Pushed { root, by, count });
             }
             Ok(Ok(Receipt { entry, new: true }))
         }
@@ -185,7 +186,9 @@ fn plan(
         match proof::pushed(log, batch, item, origin, kind, trust)? {
             Err(refusal) => refuse!(refusal),
             Ok(proven) if proven.depth > MAX_PUSH_DEPTH => refuse!(Refusal::TooDeep(proven.depth)),
-            Ok(proven) if batch.pushed(log, &proven.root)? >= MAX_PUSHED => refuse!(Refusal::TooMany(proven.root)),
+            Ok(proven) if batch.pushed(log, &proven.root, &proven.by)? >= MAX_PUSHED => {
+                refuse!(Refusal::TooMany(proven.root))
+            }
             Ok(proven) => pushed = Some(proven),
         }
     }
@@ -376,7 +379,7 @@ mod tests {
             block_height: 0,
             timestamp_ms: 1,
             message: None,
-            messenger: None,
+            messenger: Some(stranger.address()),
             depth: 1,
             root: Some(item.id()),
             origin: Some(origin),
@@ -542,7 +545,10 @@ mod tests {
         let root = setting.log.entry(&setting.source, 2).unwrap().unwrap().item.id();
         let first = setting.submit(&setting.pushed(2, OutboxKind::Message, 1), &messenger()).unwrap().entry;
         let statement = &first.assignment.statement;
-        assert_eq!((statement.depth, statement.root, statement.messenger), (1, Some(root), Some(messenger().address())));
+        assert_eq!(
+            (statement.depth, statement.root, statement.messenger),
+            (1, Some(root), Some(messenger().address()))
+        );
         // What that slot sends in turn, to the source.
         let origin = Origin::at(setting.target, first.slot(), OutboxKind::Message, 0);
         let mut item = message(setting.source, 9);
@@ -553,8 +559,11 @@ mod tests {
         let moment = Moment { now_ms: 1, block_height: 7 };
         let receipt = assign(&setting.log, &mut batch, &submission, moment, &setting.trust, &setting.unit).unwrap();
         let statement = receipt.unwrap().entry.assignment.statement;
-        assert_eq!((statement.depth, statement.root, statement.messenger), (2, Some(root), Some(messenger().address())));
-        assert_eq!(batch.pushed(&setting.log, &root).unwrap(), 2);
+        assert_eq!(
+            (statement.depth, statement.root, statement.messenger),
+            (2, Some(root), Some(messenger().address()))
+        );
+        assert_eq!(batch.pushed(&setting.log, &root, &setting.unit.address()).unwrap(), 2);
     }
 
     #[test]
@@ -571,9 +580,10 @@ mod tests {
             }
         }
         let root = setting.log.entry(&setting.source, 2).unwrap().unwrap().item.id();
-        assert_eq!(setting.log.pushed(&root).unwrap(), u64::from(MAX_PUSH_DEPTH));
+        let by = setting.unit.address();
+        assert_eq!(setting.log.pushed(&root, &by).unwrap(), u64::from(MAX_PUSH_DEPTH));
         let mut batch = Batch::new();
-        batch.push(Write::Pushed { root, count: MAX_PUSHED });
+        batch.push(Write::Pushed { root, by, count: MAX_PUSHED });
         setting.log.commit(batch, Durability::Synced).unwrap();
         let mut second = setting.pushed(2, OutboxKind::Message, 5);
         second.tags.retain(|tag| tag.name != "Origin-Index");

@@ -20,6 +20,8 @@ pub(super) struct Pushed {
     pub(super) root: Id,
     /// The messenger that delivers it: the one that signed it.
     pub(super) messenger: Address,
+    /// The scheduler of the process that sent it.
+    pub(super) by: Address,
 }
 
 /// Whether an item may claim its origin: it must be signed by a messenger that the source process trusts, and be what
@@ -60,5 +62,5 @@ pub(super) fn pushed(
         return Ok(Err(false_origin(&reason)));
     }
     let depth = sent_by.assignment.statement.depth.saturating_add(1);
-    Ok(Ok(Pushed { origin, depth, root: sent_by.root(), messenger: item.address() }))
+    Ok(Ok(Pushed { origin, depth, root: sent_by.root(), messenger: item.address(), by: source.scheduler }))
 }

@@ -99,7 +99,8 @@ pub struct SubmissionBytes {
     /// A message or process item; or an item of type `Assign` by a messenger, which gives an item that exists
     /// elsewhere a slot of this process.
     pub item: ItemBytes,
-    /// The messenger that submits it and will deliver what the process sends in answer.
+    /// The messenger that submits it and will deliver what the process sends in answer; for what a process sent it does
+    /// not matter: whoever signed it will.
     pub messenger: Address,
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use ao_protocol::attestation::Attestation;
 use ao_protocol::id::{Address, Id};
 use ao_protocol::item::VerifiedItem;
-use ao_protocol::log::{Batch, Computed, Delivery, Durability, Log, LogError, MemoryLog, Tip};
+use ao_protocol::log::{Batch, Computed, DeadLetter, Delivery, Durability, Log, LogError, MemoryLog, Tip};
 use ao_protocol::origin::DeliveryId;
 use ao_protocol::outcome::OutcomeRecord;
 use ao_protocol::wire::EntryBytes;
@@ -18,6 +18,8 @@ pub(super) enum Trap {
     Before,
     /// After all of it is written, before anybody is told.
     After,
+    /// There is no room: nothing is written, and the node lives.
+    Full,
 }
 
 /// A log on such a disk.
@@ -76,8 +78,10 @@ impl Log for Disk {
         let mut state = self.state();
         let crash = || Err(LogError::Database("the machine crashed".into()));
         let trap = state.trap.take();
-        if trap == Some(Trap::Before) {
-            return crash();
+        match trap {
+            Some(Trap::Before) => return crash(),
+            Some(Trap::Full) => return Err(LogError::Full("no room".into())),
+            Some(Trap::After) | None => {}
         }
         self.current.commit(batch.clone(), durability)?;
         state.unsynced.push(batch);
@@ -110,8 +114,8 @@ impl Log for Disk {
     fn firings(&self, process: &Id, from: u64, limit: usize) -> Result<Vec<u64>, LogError> {
         self.current.firings(process, from, limit)
     }
-    fn pushed(&self, root: &Id) -> Result<u64, LogError> {
-        self.current.pushed(root)
+    fn pushed(&self, root: &Id, by: &Address) -> Result<u64, LogError> {
+        self.current.pushed(root, by)
     }
     fn item(&self, id: &Id) -> Result<Option<VerifiedItem>, LogError> {
         self.current.item(id)
@@ -143,7 +147,12 @@ impl Log for Disk {
     fn waiting(&self, target: &Id, after: Option<&DeliveryId>) -> Result<Vec<DeliveryId>, LogError> {
         self.current.waiting(target, after)
     }
-    fn dead(&self, process: Option<&Id>, after: Option<&DeliveryId>, limit: usize) -> Result<Vec<DeliveryId>, LogError> {
+    fn dead(
+        &self,
+        process: Option<&Id>,
+        after: Option<&DeliveryId>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, LogError> {
         self.current.dead(process, after, limit)
     }
     fn evidence(&self, process: &Id) -> Result<Option<(EntryBytes, EntryBytes)>, LogError> {

@@ -112,9 +112,14 @@ impl Node {
         self.volatile = Volatile::default();
     }
 
+    /// A commit found no room: what was in memory ahead of the log is gone.
+    pub(super) fn begin_again(&mut self) {
+        self.volatile = Volatile { next_request: self.volatile.next_request, ..Volatile::default() };
+    }
+
     /// Somebody asks the messenger to drive all dead letters again.
     pub(super) fn redrive(&mut self) -> Done {
-        let dead = self.disk.dead(None, None, MAX_PAGE)?;
+        let dead: Vec<_> = self.disk.dead(None, None, MAX_PAGE)?.into_iter().map(|letter| letter.id).collect();
         let (batch, _) = self.volatile.messenger.redrive(&self.disk, &dead)?;
         if !batch.is_empty() {
             self.disk.commit(batch, Durability::Synced)?;

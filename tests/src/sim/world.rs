@@ -8,6 +8,7 @@ use std::sync::Arc;
 use ao_protocol::announcement::Role;
 use ao_protocol::id::{Address, Id};
 use ao_protocol::item::{ItemBuilder, VerifiedItem};
+use ao_protocol::log::LogError;
 use ao_protocol::network::Network;
 use ao_protocol::trust::Trust;
 use ao_protocol::wallet::{Signer, Wallet};
@@ -185,9 +186,10 @@ impl World {
         }
         for _ in 0..self.rng.random_range(0..12) {
             let (at, node) = (self.rng.random_range(0..FAULTS_END), self.rng.random_range(0..self.nodes.len()));
-            let event = match self.rng.random_range(0..3) {
+            let event = match self.rng.random_range(0..4) {
                 0 => Event::Crash(node),
                 1 => Event::Trap(node, Trap::Before),
+                2 => Event::Trap(node, Trap::Full),
                 _ => Event::Trap(node, Trap::After),
             };
             self.at(at, event);
@@ -267,8 +269,13 @@ impl World {
         }
     }
 
-    fn done(&mut self, node: usize, done: Result<Vec<Effect>, ao_protocol::log::LogError>) {
-        let Ok(effects) = done else { return self.crash(node) };
+    fn done(&mut self, node: usize, done: Result<Vec<Effect>, LogError>) {
+        let effects = match done {
+            Ok(effects) => effects,
+            // Its drivers begin again from the log.
+            Err(LogError::Full(_)) => return self.nodes[node].begin_again(),
+            Err(_) => return self.crash(node),
+        };
         for effect in effects {
             match effect {
                 Effect::Send(to, packet) => self.send(node, to, packet),

@@ -1,5 +1,5 @@
-//! A scheduler whose disk is full: it says so, acknowledges nothing that it can't keep, goes on reading, and goes on
-//! scheduling by itself when there is room. The disk is a small tmpfs.
+//! Nodes whose disk is full: they say so, acknowledge nothing that they can't keep, go on reading, and go on by
+//! themselves when there is room. The disk is a small tmpfs.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex};
 use ao_tests::nodes::{Setup, TestNode, User, wait_for_async};
 use tempfile::TempDir;
 
-use super::spawn;
+use super::{says, spawn};
 
 /// Size of the disk in MiB: what a node keeps free, and some room.
-const DISK_MIB: u64 = 160;
+const DISK_MIB: u64 = 256;
 /// How many users send at once.
 const SENDERS: usize = 4;
 
@@ -71,11 +71,11 @@ impl Drop for Disk {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_scheduler_with_a_full_disk_says_so_and_goes_on_when_there_is_room() {
+async fn nodes_with_a_full_disk_say_so_and_go_on_when_there_is_room() {
     let Some(disk) = Disk::mount() else { return };
-    let setup = Setup { data: Some(disk.0.path().join("data")), ..Setup::default() };
-    let mut scheduler = TestNode::start_in("su", None, &[], setup);
-    let other = Arc::new(TestNode::start("mu,cu", Some(&scheduler.multiaddr)));
+    let setup = |name: &str| Setup { data: Some(disk.0.path().join(name)), ..Setup::default() };
+    let mut scheduler = TestNode::start_in("su", None, &[], setup("su"));
+    let other = Arc::new(TestNode::start_in("mu,cu", Some(&scheduler.multiaddr), &[], setup("other")));
     let user = Arc::new(User::default());
     let process = spawn(&user, &other, &scheduler, &other.address).await;
 
@@ -129,6 +129,8 @@ async fn a_scheduler_with_a_full_disk_says_so_and_goes_on_when_there_is_room() {
     })
     .await;
     scheduler.kill();
+    let cause = scheduler.try_restart().expect_err("a node does not start without room").to_string();
+    assert!(cause.contains("no room on the disk"), "{cause}");
     disk.make_room();
     scheduler.restart();
     let before = count();
@@ -151,9 +153,12 @@ async fn a_scheduler_with_a_full_disk_says_so_and_goes_on_when_there_is_room() {
     for item in &taken {
         assert_eq!(places.get(item.as_str()), Some(&1), "acknowledged message {item}");
     }
-    println!("{} acknowledged, {} slots, refusals {:?}", taken.len(), slots.len(), refusals.lock().unwrap());
+    let refused: usize = refusals.lock().unwrap().values().sum();
+    println!("{} acknowledged, {} slots, {refused} refusals", taken.len(), slots.len());
     wait_for_async("the other node has the same log", async || {
         (other.slots(&process).await.ok()? == slots).then_some(())
     })
     .await;
+    let count = (slots.len() - 1).to_string();
+    assert_eq!(says(&other, &user, &process, "Count").await, count, "all were computed, once");
 }

@@ -22,11 +22,13 @@ async fn a_stopped_messenger_is_replaced_and_comes_back_to_no_harm() {
         (spawn(&user, &first, &scheduler, &authority).await, spawn(&user, &first, &scheduler, &authority).await);
     send(&second, &user, &trinity, "Got = 0 Handlers.add('Ping', 'Ping', function(msg) Got = Got + 1 end)").await;
     let lua = format!("Send({{ Target = '{trinity}', Action = 'Ping' }})");
+    // Nothing is computed while they are sent, so that the messenger on duty has delivered none when it stops.
+    computer.signal("STOP");
     for _ in 0..MESSAGES {
         send(&first, &user, &neo, &lua).await;
     }
-    // What it has not delivered by now the other one has to.
     first.signal("STOP");
+    computer.signal("CONT");
     let expected = MESSAGES.to_string();
     until_says(&second, &user, &trinity, "Got", &expected).await;
 
@@ -39,6 +41,7 @@ async fn a_stopped_messenger_is_replaced_and_comes_back_to_no_harm() {
     }
     send(&first, &user, &neo, &lua).await;
     until_says(&second, &user, &trinity, "Got", &(MESSAGES + 1).to_string()).await;
+    let neo_slots = scheduler.slots(&neo).await.unwrap().len();
     wait_for_async("all logs are equal", async || {
         let slots = scheduler.slots(&trinity).await.ok()?;
         for node in [&first, &second, &computer] {
@@ -49,6 +52,18 @@ async fn a_stopped_messenger_is_replaced_and_comes_back_to_no_harm() {
         Some(())
     })
     .await;
-    // Once all is quiet it is still no more.
+    // Nobody has anything left to do, and still it is no more.
+    wait_for_async("nothing is pending", async || {
+        for slot in 0..neo_slots {
+            for node in [&first, &second] {
+                let (_, deliveries) = node.get(&format!("/ao/deliveries/{neo}/{slot}")).await.ok()?;
+                if deliveries.as_array()?.iter().any(|delivery| delivery["state"] == "pending") {
+                    return None;
+                }
+            }
+        }
+        Some(())
+    })
+    .await;
     until_says(&first, &user, &trinity, "Got", &(MESSAGES + 1).to_string()).await;
 }

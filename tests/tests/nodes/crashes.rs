@@ -88,6 +88,6 @@ async fn acknowledged_slots_survive_kill_9_of_the_scheduler() {
     wait_for_async("the messenger's log is equal", async || {
         (messenger.slots(&process).await.ok()? == slots).then_some(())
     })
-        .await;
+    .await;
     println!("{} messages acknowledged over {KILLS} kills, {} slots", acknowledged.len(), slots.len());
 }

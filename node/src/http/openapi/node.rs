@@ -67,7 +67,11 @@ pub(super) const PATHS: &[Described] = &[
             ("limit", "at most so many of each messenger, 1 to 1000"),
         ],
         body: None,
-        answers: &[(200, JSON, "dead_letters: messenger, id, reason, can_be_driven, item, …; messengers: address, next")],
+        answers: &[(
+            200,
+            JSON,
+            "dead_letters: messenger, id, reason, can_be_driven, item, …; messengers: address, next",
+        )],
     },
     Described {
         method: Post,
