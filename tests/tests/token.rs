@@ -41,7 +41,7 @@ impl Load {
 
     /// The next line that it says.
     fn says(&mut self) -> Value {
-        let line = self.lines.next().expect("the load ended early: see what it said above").unwrap();
+        let line = self.lines.next().unwrap_or_else(|| panic!("the load ended early: see what it said above")).unwrap();
         serde_json::from_str(&line).unwrap_or_else(|cause| panic!("{line}: {cause}"))
     }
 

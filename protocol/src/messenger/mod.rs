@@ -24,6 +24,7 @@ mod targets;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use crate::evidence;
 use crate::id::{Address, Id};
@@ -44,8 +45,9 @@ pub use pace::{MAX_OWN_BURST, OWN_PER_SECOND};
 pub use targets::MAX_LOOKUPS;
 pub use work::MAX_OPEN_SLOTS;
 
-/// Most writes of one expansion; the rest comes with the next.
+/// Most writes of one expansion, and slots that it looks at; the rest comes with the next.
 const EXPANSION_WRITES: usize = 4096;
+const EXPANSION_SLOTS: usize = 4096;
 
 /// The messenger of one node.
 #[derive(Default)]
@@ -60,8 +62,8 @@ pub struct Messenger {
     sought: BTreeSet<Id>,
     /// Processes that wait because they send to themselves too fast, and until when.
     slowed: BTreeMap<Id, u64>,
-    /// Whether the last expansion stopped before all was looked at.
-    unfinished: bool,
+    /// The process at which the last expansion stopped before all was looked at, if it did.
+    unfinished: Option<Id>,
 }
 
 /// How an attempt to expand the next slot of a process ended.
@@ -102,11 +104,16 @@ impl Messenger {
         now_ms: u64,
     ) -> Result<Batch, LogError> {
         let mut batch = Batch::new();
-        self.unfinished = false;
-        for process in self.awake.clone() {
+        let mut slots = 0;
+        // After a process with much to do it is the others' turn.
+        let last = self.unfinished.take().unwrap_or(Id::from([0xff; 32]));
+        let after = self.awake.range((Bound::Excluded(last), Bound::Unbounded));
+        let turns: Vec<Id> = after.chain(self.awake.range(..=last)).copied().collect();
+        for process in turns {
             loop {
-                if batch.len() >= EXPANSION_WRITES {
-                    self.unfinished = true;
+                slots += 1;
+                if batch.len() >= EXPANSION_WRITES || slots > EXPANSION_SLOTS {
+                    self.unfinished = Some(process);
                     return Ok(batch);
                 }
                 match self.expand_next(log, trust, signer, now_ms, &process, &mut batch)? {
@@ -346,7 +353,7 @@ impl Messenger {
 
     /// When something may be due, in milliseconds; none when all waits for events.
     pub fn next_due_ms(&self) -> Option<u64> {
-        if self.unfinished { Some(0) } else { self.lanes.values().filter_map(Lane::due_ms).min() }
+        if self.unfinished.is_some() { Some(0) } else { self.lanes.values().filter_map(Lane::due_ms).min() }
     }
 }
 
@@ -777,5 +784,29 @@ mod tests {
         assert_eq!(counts[0], 64, "a burst is free");
         assert!(counts.windows(2).all(|pair| pair[1] - pair[0] <= 50), "{counts:?}");
         assert_eq!(setting.entries(&setting.processes[1]).len(), 100, "others do not wait for it");
+    }
+
+    #[test]
+    fn a_long_backlog_does_not_hold_up_other_processes() {
+        let mut setting = Setting::new(2);
+        setting.processes.sort();
+        let target = setting.processes[1].to_string();
+        for n in 0..EXPANSION_SLOTS {
+            setting.sends(messages(Vec::new()));
+            let anchor = *blake3::hash(&n.to_le_bytes()).as_bytes();
+            let item = ItemBuilder::new().target(setting.processes[0]).anchor(anchor).tag("Data-Protocol", "ao");
+            let item = item.tag("Type", "Message").sign(&unit(2)).unwrap();
+            setting.assign(&Submission { item, messenger: unit(3).address() }).unwrap();
+        }
+        let mut messenger = Messenger::new();
+        setting.processes.reverse();
+        setting.sends(messages(vec![to(&target, &[])]));
+        for process in setting.processes.clone() {
+            messenger.wake(&setting.log, &process, 0).unwrap();
+        }
+        let first = messenger.expand(&setting.log, &setting.trust, &unit(3), 0).unwrap();
+        let second = messenger.expand(&setting.log, &setting.trust, &unit(3), 0).unwrap();
+        assert!(first.is_empty() && messenger.next_due_ms() != Some(0));
+        assert_eq!(second.len(), 1, "the other one comes next");
     }
 }

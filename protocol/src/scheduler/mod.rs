@@ -70,6 +70,7 @@ pub fn assign(
         Err(refusal) => Ok(Err(refusal)),
         Ok(Plan::Known(entry)) => Ok(Ok(Receipt { entry: *entry, new: false })),
         Ok(Plan::Next { process, item, proof, pushed, authorities }) => {
+            let pushed = pushed.as_deref().copied();
             let tip = batch.tip(log, &process)?;
             let statement = Statement {
                 process,
@@ -108,7 +109,7 @@ enum Plan {
         process: Id,
         item: VerifiedItem,
         proof: Option<VerifiedItem>,
-        pushed: Option<Pushed>,
+        pushed: Option<Box<Pushed>>,
         authorities: Vec<Address>,
     },
 }
@@ -189,7 +190,7 @@ fn plan(
             Ok(proven) if batch.pushed(log, &proven.root, &proven.by)? >= MAX_PUSHED => {
                 refuse!(Refusal::TooMany(proven.root))
             }
-            Ok(proven) => pushed = Some(proven),
+            Ok(proven) => pushed = Some(Box::new(proven)),
         }
     }
     if kind == "Process" && process.compute_quorum as usize > trust.compute_units(&process).len().max(1) {

@@ -1,12 +1,11 @@
 //! The hub between hosts: a thread for each host takes what it sends, another gives it to the receiver when its time
 //! has come. In between, faults. This process is host 1 of it: for it there are none, so that tests see all nodes.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::ops::Range;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +17,8 @@ use super::tun;
 const SELF: u8 = 1;
 /// Largest packet: a TUN device has Ethernet's maximum by default.
 const MAX_PACKET: usize = 2048;
+/// Most packets that wait for the hub; what comes then is lost, as in any switch.
+const QUEUE: usize = 4096;
 
 /// What happens to packets between hosts.
 #[derive(Clone, Debug, Default)]
@@ -45,7 +46,7 @@ struct Shared {
 /// The hub; its threads end with this process.
 pub struct Hub {
     shared: Arc<Shared>,
-    packets: Sender<Packet>,
+    packets: SyncSender<Packet>,
 }
 
 /// The address of a host.
@@ -61,7 +62,7 @@ impl Default for Hub {
     /// A hub with this process as its only host.
     fn default() -> Hub {
         let shared = Arc::new(Shared::default());
-        let (packets, waiting) = channel();
+        let (packets, waiting) = sync_channel(QUEUE);
         let giving = shared.clone();
         std::thread::spawn(move || give(&giving, &waiting));
         let hub = Hub { shared, packets };
@@ -89,7 +90,7 @@ impl Hub {
 }
 
 /// Takes what a host sends until its device is gone.
-fn take(from: u8, mut end: File, shared: &Shared, packets: &Sender<Packet>) {
+fn take(from: u8, mut end: File, shared: &Shared, packets: &SyncSender<Packet>) {
     let mut buffer = [0; MAX_PACKET];
     while let Ok(length) = end.read(&mut buffer) {
         // IPv4's receiver is in bytes 16 to 19; all else that hosts say is of no use here.
@@ -108,7 +109,7 @@ fn take(from: u8, mut end: File, shared: &Shared, packets: &Sender<Packet>) {
                 due += Duration::from_millis(rand::rng().random_range(faults.delay_ms));
             }
         }
-        if packets.send(Packet { due, to, bytes: bytes.to_vec() }).is_err() {
+        if let Err(TrySendError::Disconnected(_)) = packets.try_send(Packet { due, to, bytes: bytes.to_vec() }) {
             return;
         }
     }
@@ -116,20 +117,21 @@ fn take(from: u8, mut end: File, shared: &Shared, packets: &Sender<Packet>) {
 
 /// Gives packets to their receivers when they are due.
 fn give(shared: &Shared, arriving: &Receiver<Packet>) {
-    let mut waiting: BinaryHeap<Reverse<(Instant, u64, u8, Vec<u8>)>> = BinaryHeap::new();
+    // By time, and then as they came.
+    let mut waiting: BTreeMap<(Instant, u64), Packet> = BTreeMap::new();
     let mut count = 0;
     loop {
-        let next = waiting.peek().map(|Reverse((due, ..))| due.saturating_duration_since(Instant::now()));
+        let next = waiting.keys().next().map(|(due, _)| due.saturating_duration_since(Instant::now()));
         match arriving.recv_timeout(next.unwrap_or(Duration::from_secs(1))) {
-            Ok(Packet { due, to, bytes }) => {
+            Ok(packet) => {
                 count += 1;
-                waiting.push(Reverse((due, count, to, bytes)));
+                waiting.insert((packet.due, count), packet);
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        while waiting.peek().is_some_and(|Reverse((due, ..))| *due <= Instant::now()) {
-            let Some(Reverse((_, _, to, bytes))) = waiting.pop() else { break };
+        while let Some(next) = waiting.first_entry().filter(|next| next.key().0 <= Instant::now()) {
+            let Packet { to, bytes, .. } = next.remove();
             // A host that is gone loses what is sent to it.
             if let Some(end) = held(&shared.ends).get_mut(&to) {
                 let _ = end.write(&bytes);
