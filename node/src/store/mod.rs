@@ -214,6 +214,9 @@ impl Store {
 fn table_options(table: Table, cache: &Cache) -> Options {
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(cache);
+    // Within the bound of the cache, and not beside it: they grow with what is stored.
+    blocks.set_cache_index_and_filter_blocks(true);
+    blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
     if table.is_point_lookup() {
         blocks.set_bloom_filter(10.0, false);
     }
