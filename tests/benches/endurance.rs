@@ -94,6 +94,10 @@ async fn run(time: Duration, rate: u64) {
         (metric(&second, "ao_outcomes_recorded_total").await >= expected).then_some(())
     })
     .await;
+    for part in ["block_cache", "write_buffers", "table_readers"] {
+        let bytes = metric(&scheduler, &format!("ao_database_memory_bytes{{part=\"{part}\"}}")).await;
+        println!("the scheduler's database, {part}: {} MiB", bytes >> 20);
+    }
     println!(
         "all computed {:.1} s after the last message; {} refused",
         waited.elapsed().as_secs_f64(),

@@ -19,6 +19,7 @@ use std::process::ExitCode;
 
 use crate::console::Console;
 use ao_protocol::id::Id;
+use ao_protocol::origin::DeliveryId;
 use clap::{Args, Parser, Subcommand};
 
 /// A peer-to-peer node for ao, the actor computer on Arweave.
@@ -114,11 +115,12 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// An argument as clap takes it: one id in 64 begins with a dash and would be read as flags. A blank before it makes it
-/// a value; ids are parsed without blanks around them.
+/// An argument as clap takes it: one id in 64 begins with a dash and would be read as flags, and so would a dead letter
+/// that begins with one. A blank before it makes it a value; ids are parsed without blanks around them.
 fn shielded(argument: OsString) -> OsString {
+    let is_id = |text: &str| text.parse::<Id>().is_ok() || text.parse::<DeliveryId>().is_ok();
     match argument.to_str() {
-        Some(text) if text.starts_with('-') && text.parse::<Id>().is_ok() => format!(" {text}").into(),
+        Some(text) if text.starts_with('-') && is_id(text) => format!(" {text}").into(),
         _ => argument,
     }
 }
@@ -163,6 +165,7 @@ mod tests {
             &["ao-node", "eval", id, "-- a comment"],
             &["ao-node", "send", id, "data", "--action", "x"],
             &["ao-node", "spawn", "--scheduler", id, "--module", id],
+            &["ao-node", "dead-letters", "--redrive", &format!("{id}/3/m0/{id}")],
         ] {
             let read = read(arguments);
             assert!(read.is_ok(), "{arguments:?}: {}", read.err().map_or_else(String::new, |cause| cause.to_string()));

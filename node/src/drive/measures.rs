@@ -27,6 +27,9 @@ pub(crate) fn watch(
     metrics.watch(Kind::Counter, "ao_self_sending_slowed", help, "", slowed);
     let room = of(|world| vec![("", u64::from(world.lack_of_room(room::MIN_FREE_BYTES).is_some()))]);
     metrics.watch(Kind::Gauge, "ao_disk_full", "1 when nothing new is taken in for want of room on the disk", "", room);
+    let memory = of(|world| world.log().memory().to_vec());
+    let help = "Bytes that the database holds in memory, by its own count";
+    metrics.watch(Kind::Gauge, "ao_database_memory_bytes", help, "part", memory);
     let verdicts = of(|world| {
         let (accepted, ignored, rejected) = world.verdicts().counts();
         vec![("accepted", accepted), ("ignored", ignored), ("rejected", rejected)]

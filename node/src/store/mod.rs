@@ -12,11 +12,13 @@ mod transactions;
 mod upload;
 mod write;
 
+use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use ao_protocol::log::{LogError, MAX_PAGE};
 use ao_protocol::wire;
+use rocksdb::properties::{BLOCK_CACHE_USAGE, CUR_SIZE_ALL_MEM_TABLES, ESTIMATE_TABLE_READERS_MEM};
 use rocksdb::statistics::{StatsLevel, Ticker};
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction,
@@ -36,11 +38,11 @@ pub use transactions::{Account, DataRoot, Posted, StoredChunk};
 pub use upload::Receipt;
 
 /// Memory for cached blocks, in bytes, over all tables.
-const BLOCK_CACHE_BYTES: usize = 64 * 1024 * 1024;
+const BLOCK_CACHE_BYTES: usize = 32 * 1024 * 1024;
 /// Memory of one table's newest writes, in bytes, before they go to a file.
 const WRITE_BUFFER_BYTES: usize = 16 * 1024 * 1024;
 /// The same of all tables together: without this bound each would take its own.
-const WRITE_BUFFERS_BYTES: usize = 48 * 1024 * 1024;
+const WRITE_BUFFERS_BYTES: usize = 32 * 1024 * 1024;
 /// Most files that RocksDB keeps open.
 const MAX_OPEN_FILES: i32 = 512;
 
@@ -152,6 +154,26 @@ impl Store {
     /// How often the write-ahead log was synced since the database was opened, by RocksDB's own count.
     pub fn syncs(&self) -> u64 {
         self.options.get_ticker_count(Ticker::WalFileSynced)
+    }
+
+    /// What RocksDB holds in memory, in bytes by its own count: cached blocks, the newest writes, and what it knows of
+    /// its files beside the cache.
+    pub fn memory(&self) -> [(&'static str, u64); 3] {
+        let sum = |property: &CStr| {
+            let of = |table: &Table| {
+                let table = self.db.cf_handle(table.name())?;
+                self.db.property_int_value_cf(table, property).ok().flatten()
+            };
+            Table::ALL.iter().filter_map(of).sum()
+        };
+        let cache = self.table(Table::Entries).ok();
+        let cached = cache.and_then(|table| self.db.property_int_value_cf(table, BLOCK_CACHE_USAGE).ok().flatten());
+        [
+            // All tables share one.
+            ("block_cache", cached.unwrap_or(0)),
+            ("write_buffers", sum(CUR_SIZE_ALL_MEM_TABLES.as_ref())),
+            ("table_readers", sum(ESTIMATE_TABLE_READERS_MEM.as_ref())),
+        ]
     }
 
     /// Where it is.
