@@ -1,6 +1,6 @@
 //! `ao-node start`: what the user says about a node.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -109,9 +109,21 @@ impl Start {
             mdns: self.mdns,
             workers: Workers { memory: self.worker_memory.map(|mib| mib << 20), ..Workers::default() },
         };
-        node::run(config).await?;
-        Ok(ExitCode::SUCCESS)
+        let ended = node::run(config).await;
+        if let Err(cause) = &ended {
+            eprintln!("error: {cause:#}");
+        }
+        leave(i32::from(ended.is_err()))
     }
+}
+
+/// Ends the program at once, without what `exit` does first: that destroys RocksDB's global locks, which the threads of
+/// the log may still be using. What was acknowledged is on disk, and a start after any other end finds no less.
+fn leave(code: i32) -> ! {
+    // Standard output holds back what is no whole line; standard error holds back nothing.
+    let _ = std::io::stdout().flush();
+    // SAFETY: ends the process; nothing runs after it.
+    unsafe { libc::_exit(code) }
 }
 
 /// The roles that were asked for.
