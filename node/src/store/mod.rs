@@ -21,8 +21,8 @@ use ao_protocol::wire;
 use rocksdb::properties::{BLOCK_CACHE_USAGE, CUR_SIZE_ALL_MEM_TABLES, ESTIMATE_TABLE_READERS_MEM};
 use rocksdb::statistics::{StatsLevel, Ticker};
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction,
-    IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
+    DBRecoveryMode, Direction, IteratorMode, LruCacheOptions, Options, ReadOptions, WriteBatch, WriteOptions,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -39,6 +39,9 @@ pub use upload::Receipt;
 
 /// Memory for cached blocks, in bytes, over all tables.
 const BLOCK_CACHE_BYTES: usize = 32 * 1024 * 1024;
+/// The cache is cut into two to the power of this many parts. By default a part would be half a megabyte, and hold no
+/// large block for long.
+const BLOCK_CACHE_SHARD_BITS: i32 = 2;
 /// Memory of one table's newest writes, in bytes, before they go to a file.
 const WRITE_BUFFER_BYTES: usize = 16 * 1024 * 1024;
 /// The same of all tables together: without this bound each would take its own.
@@ -114,7 +117,10 @@ impl Store {
         options.set_max_background_jobs(2);
         options.enable_statistics();
         options.set_statistics_level(StatsLevel::ExceptTimers);
-        let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
+        let mut blocks = LruCacheOptions::default();
+        blocks.set_capacity(BLOCK_CACHE_BYTES);
+        blocks.set_num_shard_bits(BLOCK_CACHE_SHARD_BITS);
+        let cache = Cache::new_lru_cache_opts(&blocks);
         let tables = Table::ALL.map(|table| ColumnFamilyDescriptor::new(table.name(), table_options(table, &cache)));
         let db = DB::open_cf_descriptors(&options, folder, tables).map_err(|cause| {
             let cause = cause.to_string();
@@ -236,8 +242,12 @@ impl Store {
 fn table_options(table: Table, cache: &Cache) -> Options {
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(cache);
-    // Within the bound of the cache, and not beside it: they grow with what is stored.
+    // Indexes and filters grow with what is stored: within the bound of the cache, and not beside it. In small pieces,
+    // for one in a whole is as large as a megabyte, and would be read and unpacked again for nearly every lookup.
     blocks.set_cache_index_and_filter_blocks(true);
+    blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    blocks.set_partition_filters(true);
+    blocks.set_pin_top_level_index_and_filter(true);
     blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
     if table.is_point_lookup() {
         blocks.set_bloom_filter(10.0, false);
