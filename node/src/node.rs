@@ -25,7 +25,9 @@ use crate::drive::inbound::{Inbound, roles_text};
 use crate::drive::repair::Follower;
 use crate::drive::scheduler::{Scheduler, Surroundings};
 use crate::drive::submit::Submitter;
-use crate::drive::{Change, World, adopt, cron, indexer, location, measures, messenger, room, uploads};
+use crate::drive::{
+    Change, World, adopt, attesting, cron, indexer, location, measures, messenger, race, room, uploads,
+};
 use crate::http::{self, Api, Clients, Parts};
 use crate::metrics::Registering;
 use crate::net::{Net, NetConfig, NetEvent, NetMetrics, PeerKey};
@@ -190,6 +192,7 @@ fn play_roles(
             let memory = workers.memory.unwrap_or_else(half_of_memory);
             let computer = Computer::new(world.clone(), launcher, memory);
             tokio::spawn(computer.clone().run());
+            tokio::spawn(attesting::run(world.clone()));
             Some(computer)
         }
         false => None,
@@ -212,6 +215,7 @@ fn play_roles(
     let follower = Follower::start(world.clone())?;
     tokio::spawn(Inbound::new(world.clone(), follower, scheduler, api.passed_on()).run(events));
     tokio::spawn(adopt::run(world.clone(), computer));
+    tokio::spawn(race::run(world.clone()));
     tokio::spawn(indexer::run(world.clone()));
     tokio::spawn(uploads::run(world.clone()));
     tokio::spawn(location::run(world.clone()));

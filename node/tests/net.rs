@@ -275,7 +275,7 @@ async fn requests_and_answers_of_the_largest_size_arrive() {
         two.net.dial(&one.multiaddr().await).await.unwrap();
         let submit = |bytes: usize| {
             let item = ItemBytes(vec![9; bytes]);
-            Request::Submit(vec![SubmissionBytes { item, messenger: one.address }])
+            Request::Submit(vec![SubmissionBytes { item, messenger: one.address, certificate: None }])
         };
         let bytes = MAX_REQUEST_BYTES - 64;
         let response = two.net.request(&one.peer(), &submit(bytes)).await.unwrap();

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::id::{Address, Digest, Id};
-use crate::item::{SignatureType, deep_hash, signature};
+use crate::seal::Seal;
 use crate::wallet::{Signer, WalletError};
 use crate::wire::{self, FrameError};
 
@@ -31,20 +31,21 @@ pub struct Claim {
 }
 
 /// A claim with its signature, verified.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attestation {
     claim: Claim,
-    signature_type: SignatureType,
-    owner: Vec<u8>,
-    signature: Vec<u8>,
+    seal: Seal,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Parts {
-    claim: Claim,
-    signature_type: u16,
-    owner: Vec<u8>,
-    signature: Vec<u8>,
+/// An attestation as a node keeps it: with when it came, by that node's clock, in milliseconds since 1970.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The attestation.
+    pub attestation: Attestation,
+    /// When it came.
+    pub seen_ms: u64,
+    /// When the unit's commit to it came, if one did before it.
+    pub committed_ms: Option<u64>,
 }
 
 /// Why bytes are not an attestation.
@@ -64,10 +65,9 @@ pub enum AttestationError {
 }
 
 impl Claim {
-    /// The 48 bytes that are signed.
-    fn message(&self) -> [u8; 48] {
-        let checkpoint = self.checkpoint.as_ref().map(AsRef::as_ref).unwrap_or_default();
-        deep_hash::list(&[
+    /// What is signed, part by part.
+    fn with_parts<T>(&self, use_parts: impl FnOnce(&[&[u8]]) -> T) -> T {
+        use_parts(&[
             DOMAIN,
             self.network.as_ref(),
             self.format.as_bytes(),
@@ -75,18 +75,23 @@ impl Claim {
             &self.slot.to_le_bytes(),
             self.assignment.as_ref(),
             self.outcome_chain.as_ref(),
-            checkpoint,
+            self.checkpoint.as_ref().map(AsRef::as_ref).unwrap_or_default(),
         ])
     }
 
     /// Signs the claim with the unit's wallet.
     pub fn sign(self, signer: &dyn Signer) -> Result<Attestation, WalletError> {
-        Ok(Attestation {
-            signature: signer.sign(&self.message())?,
-            signature_type: signer.signature_type(),
-            owner: signer.owner().to_vec(),
-            claim: self,
-        })
+        let seal = self.with_parts(|parts| Seal::sign(parts, signer))?;
+        Ok(Attestation { claim: self, seal })
+    }
+
+    /// Whether both can be true: a unit that signs two claims that can't is a liar whatever is right.
+    pub fn contradicts(&self, other: &Claim) -> bool {
+        let place = |claim: &Claim| (claim.process, claim.slot, claim.assignment, claim.network);
+        let checkpoints = matches!((self.checkpoint, other.checkpoint), (Some(one), Some(two)) if one != two);
+        place(self) == place(other)
+            && self.format == other.format
+            && (self.outcome_chain != other.outcome_chain || checkpoints)
     }
 }
 
@@ -94,29 +99,21 @@ impl Attestation {
     /// Reads and verifies what a peer sent.
     pub fn verify(bytes: &[u8]) -> Result<Attestation, AttestationError> {
         let attestation = Attestation::from_own_store(bytes)?;
-        let Attestation { claim, signature_type, owner, signature } = &attestation;
-        signature::verify(*signature_type, owner, &claim.message(), signature)
-            .map_err(|_| AttestationError::Signature { process: claim.process, slot: claim.slot })?;
-        Ok(attestation)
+        let Attestation { claim, seal } = &attestation;
+        match claim.with_parts(|parts| seal.is_of(parts)) {
+            true => Ok(attestation),
+            false => Err(AttestationError::Signature { process: claim.process, slot: claim.slot }),
+        }
     }
 
     /// Reads what this node verified before it stored it.
     pub fn from_own_store(bytes: &[u8]) -> Result<Attestation, AttestationError> {
-        let Parts { claim, signature_type, owner, signature } = wire::decode(bytes)?;
-        let (process, slot) = (claim.process, claim.slot);
-        let signature_type =
-            SignatureType::from_u16(signature_type).ok_or(AttestationError::Signature { process, slot })?;
-        Ok(Attestation { claim, signature_type, owner, signature })
+        Ok(wire::decode(bytes)?)
     }
 
     /// The attestation as it travels and as it is stored.
     pub fn to_bytes(&self) -> Vec<u8> {
-        wire::encode(&Parts {
-            claim: self.claim.clone(),
-            signature_type: self.signature_type as u16,
-            owner: self.owner.clone(),
-            signature: self.signature.clone(),
-        })
+        wire::encode(self)
     }
 
     /// What is attested.
@@ -126,7 +123,7 @@ impl Attestation {
 
     /// The unit that attests it.
     pub fn unit(&self) -> Address {
-        Address::of_owner(&self.owner)
+        self.seal.address()
     }
 }
 
@@ -167,6 +164,18 @@ mod tests {
             let cause = Attestation::verify(&other.to_bytes()).unwrap_err();
             assert!(matches!(cause, AttestationError::Signature { .. }), "change {change}");
         }
+    }
+
+    #[test]
+    fn two_claims_contradict_each_other_about_one_slot_only() {
+        let one = claim();
+        let other = Claim { outcome_chain: Digest::from([9; 32]), ..claim() };
+        assert!(one.contradicts(&other) && !one.contradicts(&one));
+        assert!(!one.contradicts(&Claim { slot: 4, ..other.clone() }));
+        assert!(!one.contradicts(&Claim { assignment: Id::from([9; 32]), ..other }), "of another branch");
+        let [point, elsewhere] = [1, 2].map(|n| Claim { checkpoint: Some(Digest::from([n; 32])), ..claim() });
+        assert!(!one.contradicts(&point), "that it is a rebuild point was not known yet");
+        assert!(point.contradicts(&elsewhere));
     }
 
     #[test]

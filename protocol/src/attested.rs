@@ -9,7 +9,7 @@ use crate::attestation::{Attestation, AttestationError};
 use crate::outcome::OutcomeRecord;
 
 /// Most bytes of outcomes that are gossiped with their attestation.
-pub const MAX_HANDED_BYTES: usize = 8 * 1024;
+pub const MAX_HANDED_BYTES: usize = 24 * 1024;
 
 /// An attestation, and the outcomes of its last slots or none of them. They add up to what is attested.
 #[derive(Clone, Debug, PartialEq, Eq)]

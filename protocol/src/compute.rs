@@ -1,21 +1,22 @@
 //! The compute unit's rules: which slot is next, what recording an outcome writes, and when another unit's outcomes
 //! may be taken over. Evaluating is the driver's; the same log gives the same outcomes on every unit.
 
+use std::collections::BTreeMap;
+
 use thiserror::Error;
 
-use crate::attestation::{Attestation, Claim};
-use crate::attested::{Attested, MAX_HANDED_BYTES};
+use crate::attestation::Attestation;
 use crate::cron;
 use crate::entry::Entry;
 use crate::evidence;
-use crate::id::{Digest, Id};
+use crate::id::{Address, Digest, Id};
 use crate::log::{Batch, Log, LogError, Write};
 use crate::message::Message;
 use crate::module::LUA_FORMAT;
 use crate::outcome::{Outcome, OutcomeRecord, first_chain};
 use crate::process::Process;
 use crate::trust::Trust;
-use crate::wallet::{Signer, WalletError};
+use crate::wallet::Signer;
 
 /// An attestation comes at least every so many slots, so that a proof of one outcome needs no more than these.
 pub const MAX_SLOTS_PER_ATTESTATION: u64 = 64;
@@ -81,51 +82,29 @@ pub struct Attestor<'a> {
     pub signer: &'a dyn Signer,
 }
 
-/// Records the outcomes of consecutive jobs: outcomes, cursor and one attestation for all in one batch. Nothing is
-/// attested when there is no job.
-pub fn record(
-    evaluated: Vec<(Job, Outcome)>,
-    attestor: &Attestor<'_>,
-) -> Result<(Batch, Option<Attested>), WalletError> {
+/// Records the outcomes of consecutive jobs that this unit evaluated: outcomes and cursors in one batch. What was
+/// evaluated is attested by [`crate::attesting`].
+pub fn record(evaluated: Vec<(Job, Outcome)>) -> Batch {
     let mut batch = Batch::new();
     let mut chain = None;
     let mut last = None;
-    let mut records: Vec<OutcomeRecord> = Vec::new();
-    let mut bytes = 0;
     for (job, outcome) in evaluated {
         let chain_before = chain.unwrap_or(job.chain_before);
         let record = OutcomeRecord { outcome: outcome.bounded(), chain_before, assignment: job.assignment };
-        let after = record.chain();
-        bytes += record.outcome.len();
-        if bytes <= MAX_HANDED_BYTES {
-            records.push(record.clone());
-        }
+        chain = Some(record.chain());
+        last = Some((job.process, job.slot));
         batch.push(Write::Outcome { process: job.process, slot: job.slot, record: Box::new(record) });
-        chain = Some(after);
-        last = Some((job, after));
     }
-    let Some((job, outcome_chain)) = last else { return Ok((batch, None)) };
-    let claim = Claim {
-        network: attestor.network,
-        format: LUA_FORMAT.to_string(),
-        process: job.process,
-        slot: job.slot,
-        assignment: job.assignment,
-        outcome_chain,
-        checkpoint: None,
-    };
-    let attestation = claim.sign(attestor.signer)?;
-    batch.push(Write::Attestation(Box::new(attestation.clone())));
-    if bytes > MAX_HANDED_BYTES {
-        records.clear();
+    if let Some((process, slot)) = last {
+        batch.push(Write::Evaluated { process, slot });
     }
-    Ok((batch, Some(Attested::new(attestation, records))))
+    batch
 }
 
 /// Why another unit's outcomes are not taken over.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum AdoptError {
-    /// They do not start where ours end, or do not reach the attested slot.
+    /// They do not start where ours end.
     #[error("outcomes from slot {first} do not continue this node's, which end before slot {next}")]
     Gap {
         /// First slot offered.
@@ -145,53 +124,81 @@ pub enum AdoptError {
         /// The slot that its scheduler gave twice.
         slot: u64,
     },
-    /// They do not add up to what was attested.
-    #[error("the outcomes up to slot {slot} do not add up to what {unit} attested")]
+    /// They do not continue each other, or what this node has.
+    #[error("the outcome of slot {slot} does not continue the outcome chain")]
     Chain {
-        /// The attested slot.
+        /// Which slot.
         slot: u64,
-        /// The unit, as text.
-        unit: String,
+    },
+    /// They do not add up to what enough units attested.
+    #[error("of the outcomes from slot {slot} on, {fit} units attested the same; the process asks for {quorum}")]
+    Few {
+        /// The first one.
+        slot: u64,
+        /// How many attestations fit somewhere.
+        fit: usize,
+        /// How many have to.
+        quorum: u32,
     },
 }
 
-/// Takes over outcomes that a trusted unit attested: consecutive ones from the first that this node lacks up to the
-/// attested slot. Whoever sent them need not be trusted; the attestation proves each of them.
+/// Takes over outcomes that units attested which the process trusts: consecutive ones from the first that this node
+/// lacks. Whoever sent them need not be trusted: only those up to which as many of the attestations fit as the process
+/// asks for are taken over, and an attestation proves all before it. Also gives the last slot taken over.
+///
+/// `attestations` are by units that count, each at any slot.
 pub fn adopt(
     log: &dyn Log,
+    process: &Process,
     records: &[OutcomeRecord],
     first: u64,
-    attestation: &Attestation,
-) -> Result<Result<Batch, AdoptError>, LogError> {
-    let claim = attestation.claim();
-    let computed = log.computed(&claim.process)?;
+    attestations: &[Attestation],
+) -> Result<Result<(Batch, u64), AdoptError>, LogError> {
+    let id = process.id();
+    let computed = log.computed(&id)?;
     let next = computed.as_ref().map_or(0, |computed| computed.slot + 1);
-    let count = claim.slot.checked_sub(first).map(|count| count + 1);
-    if first != next || count != Some(records.len() as u64) {
+    if first != next || records.is_empty() {
         return Ok(Err(AdoptError::Gap { first, next }));
     }
-    if let Some(slot) = evidence::disputed_from(log, &claim.process)?
-        && claim.slot >= slot
-    {
-        return Ok(Err(AdoptError::Disputed { slot }));
-    }
-    let mut chain = computed.map_or_else(|| first_chain(&claim.process), |computed| computed.chain);
-    let mut batch = Batch::new();
+    let mut chain = computed.map_or_else(|| first_chain(&id), |computed| computed.chain);
+    let mut chains = Vec::with_capacity(records.len());
     for (slot, record) in (first..).zip(records) {
-        let ours = log.entry(&claim.process, slot)?.map(|entry| entry.assignment.id());
+        let ours = log.entry(&id, slot)?.map(|entry| entry.assignment.id());
         if ours != Some(record.assignment) {
             return Ok(Err(AdoptError::Assignment { slot }));
         }
         if record.chain_before != chain {
-            return Ok(Err(AdoptError::Chain { slot: claim.slot, unit: attestation.unit().to_string() }));
+            return Ok(Err(AdoptError::Chain { slot }));
         }
         chain = record.chain();
-        batch.push(Write::Outcome { process: claim.process, slot, record: Box::new(record.clone()) });
+        chains.push(chain);
     }
-    if chain != claim.outcome_chain {
-        return Ok(Err(AdoptError::Chain { slot: claim.slot, unit: attestation.unit().to_string() }));
+    // How far what each unit attested fits.
+    let mut fit: BTreeMap<Address, u64> = BTreeMap::new();
+    for attestation in attestations {
+        let claim = attestation.claim();
+        let reached = claim.slot.checked_sub(first).and_then(|after| chains.get(usize::try_from(after).ok()?));
+        if claim.process == id && reached == Some(&claim.outcome_chain) {
+            let until = fit.entry(attestation.unit()).or_insert(claim.slot);
+            *until = claim.slot.max(*until);
+        }
     }
-    Ok(Ok(batch))
+    let mut fit: Vec<u64> = fit.into_values().collect();
+    fit.sort_unstable_by(|one, other| other.cmp(one));
+    let quorum = process.compute_quorum.max(1);
+    let Some(last) = fit.get((quorum - 1) as usize).copied() else {
+        return Ok(Err(AdoptError::Few { slot: first, fit: fit.len(), quorum }));
+    };
+    if let Some(slot) = evidence::disputed_from(log, &id)?
+        && last >= slot
+    {
+        return Ok(Err(AdoptError::Disputed { slot }));
+    }
+    let mut batch = Batch::new();
+    for (slot, record) in (first..=last).zip(records) {
+        batch.push(Write::Outcome { process: id, slot, record: Box::new(record.clone()) });
+    }
+    Ok(Ok((batch, last)))
 }
 
 /// Whether an attestation by this unit counts for a process, under this network file.
@@ -206,6 +213,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::attestation::Claim;
     use crate::item::ItemBuilder;
     use crate::log::{Durability, MemoryLog};
     use crate::network::Network;
@@ -236,7 +244,7 @@ mod tests {
         let message = |n: u8| ItemBuilder::new().target(process).anchor([n; 32]).tag("Type", "Message");
         let messages = (1..slots).map(|n| message(n).tag("Data-Protocol", "ao").sign(&unit(2)).unwrap());
         for item in std::iter::once(spawn).chain(messages) {
-            let submission = Submission { item, messenger: unit(3).address() };
+            let submission = Submission::new(item, unit(3).address());
             let mut batch = Batch::new();
             let moment = Moment { now_ms: 1, block_height: 0 };
             assign(&log, &mut batch, &submission, moment, &trust(&[]), &scheduler).unwrap().unwrap();
@@ -250,13 +258,26 @@ mod tests {
     }
 
     /// Evaluates what is next; the outcome of a slot says which slot it is.
-    fn compute(log: &MemoryLog, process: &Id, limit: usize, unit: &Wallet) -> Option<Attestation> {
+    fn compute(log: &MemoryLog, process: &Id, limit: usize) {
         let jobs = next(log, process, limit).unwrap();
         let evaluated = jobs.into_iter().map(|job| (job.clone(), outcome(&job.slot.to_string()))).collect();
-        let attestor = Attestor { network: trust(&[]).network.hash(), signer: unit };
-        let (batch, attested) = record(evaluated, &attestor).unwrap();
-        log.commit(batch, Durability::Relaxed).unwrap();
-        attested.map(|attested| attested.attestation().clone())
+        log.commit(record(evaluated), Durability::Relaxed).unwrap();
+    }
+
+    fn claim(log: &MemoryLog, process: &Id, slot: u64) -> Claim {
+        Claim {
+            network: trust(&[]).network.hash(),
+            format: LUA_FORMAT.into(),
+            process: *process,
+            slot,
+            assignment: log.entry(process, slot).unwrap().unwrap().assignment.id(),
+            outcome_chain: log.outcome(process, slot).unwrap().unwrap().chain(),
+            checkpoint: None,
+        }
+    }
+
+    fn read(log: &MemoryLog, process: &Id) -> Process {
+        Process::read(&log.entry(process, 0).unwrap().unwrap().item).unwrap()
     }
 
     fn records(log: &MemoryLog, process: &Id) -> Vec<OutcomeRecord> {
@@ -267,13 +288,14 @@ mod tests {
     fn slots_are_computed_once_and_in_order_however_they_are_cut() {
         let ((one, process), (other, _)) = (log(5), log(5));
         assert_eq!(next(&one, &process, 3).unwrap().iter().map(|job| job.slot).collect::<Vec<_>>(), [0, 1, 2]);
-        compute(&one, &process, 3, &unit(5));
+        compute(&one, &process, 3);
+        assert_eq!(one.evaluated(&process).unwrap(), Some(2));
         assert_eq!(next(&one, &process, 9).unwrap().iter().map(|job| job.slot).collect::<Vec<_>>(), [3, 4]);
-        compute(&one, &process, 9, &unit(5));
+        compute(&one, &process, 9);
         assert!(next(&one, &process, 9).unwrap().is_empty());
-        assert_eq!(compute(&one, &process, 9, &unit(5)), None, "nothing new, nothing attested");
+        assert!(record(Vec::new()).is_empty());
         for _ in 0..5 {
-            compute(&other, &process, 1, &unit(6));
+            compute(&other, &process, 1);
         }
         assert_eq!(records(&one, &process), records(&other, &process));
         assert_eq!(one.computed(&process).unwrap(), other.computed(&process).unwrap());
@@ -282,43 +304,73 @@ mod tests {
     #[test]
     fn what_was_attested_is_taken_over_and_nothing_else() {
         let ((theirs, process), (ours, _)) = (log(4), log(4));
-        let attestation = compute(&theirs, &process, 9, &unit(5)).unwrap();
-        let good = records(&theirs, &process);
-        let try_with = |records: &[OutcomeRecord], first| adopt(&ours, records, first, &attestation).unwrap().err();
+        compute(&theirs, &process, 9);
+        let (good, spawn) = (records(&theirs, &process), read(&theirs, &process));
+        let attested = [claim(&theirs, &process, 3).sign(&unit(5)).unwrap()];
+        let try_with =
+            |records: &[OutcomeRecord], first| adopt(&ours, &spawn, records, first, &attested).unwrap().err();
 
-        let chain = Some(AdoptError::Chain { slot: 3, unit: attestation.unit().to_string() });
         for slot in 0..4 {
             let mut changed = good.clone();
             changed[slot].outcome = outcome("a lie");
-            assert_eq!(try_with(&changed, 0), chain, "slot {slot}");
+            let expected = match slot {
+                3 => AdoptError::Few { slot: 0, fit: 0, quorum: 1 },
+                _ => AdoptError::Chain { slot: slot as u64 + 1 },
+            };
+            assert_eq!(try_with(&changed, 0), Some(expected), "slot {slot}");
         }
         let mut elsewhere = good.clone();
         elsewhere[2].assignment = Id::from([7; 32]);
         assert_eq!(try_with(&elsewhere, 0), Some(AdoptError::Assignment { slot: 2 }));
-        assert_eq!(try_with(&good[..3], 0), Some(AdoptError::Gap { first: 0, next: 0 }));
+        let few = AdoptError::Few { slot: 0, fit: 0, quorum: 1 };
+        assert_eq!(try_with(&good[..3], 0), Some(few), "the attested slot is not reached");
         assert_eq!(try_with(&good[1..], 1), Some(AdoptError::Gap { first: 1, next: 0 }));
-        assert_eq!(try_with(&[], 5), Some(AdoptError::Gap { first: 5, next: 0 }));
+        assert_eq!(try_with(&[], 0), Some(AdoptError::Gap { first: 0, next: 0 }));
         assert_eq!(ours.computed(&process).unwrap(), None);
 
-        let batch = adopt(&ours, &good, 0, &attestation).unwrap().unwrap();
+        let (batch, last) = adopt(&ours, &spawn, &good, 0, &attested).unwrap().unwrap();
         ours.commit(batch, Durability::Relaxed).unwrap();
-        assert_eq!(records(&ours, &process), good);
+        assert_eq!((records(&ours, &process), last), (good.clone(), 3));
+        assert_eq!(ours.evaluated(&process).unwrap(), None, "this node evaluated nothing");
         assert_eq!(try_with(&good, 0), Some(AdoptError::Gap { first: 0, next: 4 }), "and only once");
+    }
+
+    #[test]
+    fn as_many_must_agree_as_the_process_asks_for() {
+        let ((theirs, process), (ours, _)) = (log(6), log(6));
+        compute(&theirs, &process, 9);
+        let mut spawn = read(&theirs, &process);
+        spawn.compute_quorum = 3;
+        let good = records(&theirs, &process);
+        let at = |n: u8, slot: u64| claim(&theirs, &process, slot).sign(&unit(n)).unwrap();
+        let lie = Claim { outcome_chain: Digest::from([9; 32]), ..claim(&theirs, &process, 5) }.sign(&unit(9)).unwrap();
+        let last = |attested: &[Attestation]| {
+            let adopted = adopt(&ours, &spawn, &good, 0, attested).unwrap();
+            adopted.map(|(batch, last)| (batch.len() as u64, last))
+        };
+        let few = |fit| Err(AdoptError::Few { slot: 0, fit, quorum: 3 });
+        assert_eq!(last(&[at(5, 5), at(6, 5), at(6, 4), lie.clone()]), few(2));
+        assert_eq!(last(&[at(5, 5), at(6, 1), at(7, 3), lie.clone()]), Ok((2, 1)), "up to where three agree");
+        assert_eq!(last(&[at(5, 5), at(6, 1), at(7, 3), at(8, 4)]), Ok((4, 3)));
+        // A unit that attests beyond what is offered agrees with nothing that can be seen.
+        let beyond = Claim { slot: 9, ..claim(&theirs, &process, 5) }.sign(&unit(9)).unwrap();
+        assert_eq!(last(&[at(5, 5), at(6, 5), beyond]), few(2));
     }
 
     #[test]
     fn an_attestation_counts_by_a_trusted_unit_of_this_network_only() {
         let (log, process) = log(1);
-        let attestation = compute(&log, &process, 1, &unit(5)).unwrap();
-        let process = Process::read(&log.entry(&process, 0).unwrap().unwrap().item).unwrap();
-        // The attestation was made under the network file of nobody.
-        assert!(!counts(&process, &attestation, &trust(&[&unit(5)])), "another network file");
+        compute(&log, &process, 1);
+        let (claim, process) = (claim(&log, &process, 0), read(&log, &process));
         let network = trust(&[&unit(5)]);
-        let attestor = Attestor { network: network.network.hash(), signer: &unit(5) };
-        let claim = Claim { network: attestor.network, ..attestation.claim().clone() };
-        assert!(counts(&process, &claim.clone().sign(&unit(5)).unwrap(), &network));
-        assert!(!counts(&process, &claim.clone().sign(&unit(6)).unwrap(), &network), "another unit");
-        let format = Claim { format: "lua-9".into(), ..claim };
+        let attestation = |network: &Trust, n| {
+            let claim = Claim { network: network.network.hash(), ..claim.clone() };
+            claim.sign(&unit(n)).unwrap()
+        };
+        assert!(!counts(&process, &attestation(&trust(&[]), 5), &network), "another network file");
+        assert!(counts(&process, &attestation(&network, 5), &network));
+        assert!(!counts(&process, &attestation(&network, 6), &network), "another unit");
+        let format = Claim { format: "lua-9".into(), network: network.network.hash(), ..claim };
         assert!(!counts(&process, &format.sign(&unit(5)).unwrap(), &network), "another format");
     }
 }

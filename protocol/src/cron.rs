@@ -276,7 +276,7 @@ mod tests {
     fn log_with(spawn: &VerifiedItem, moment: Moment) -> MemoryLog {
         let log = MemoryLog::new();
         let trust = Trust { network: Arc::new(Network::open("test")), announced: Vec::new() };
-        let submission = Submission { item: spawn.clone(), messenger: unit().address() };
+        let submission = Submission::new(spawn.clone(), unit().address());
         let mut batch = Batch::new();
         assign(&log, &mut batch, &submission, moment, &trust, &unit()).unwrap().unwrap();
         log.commit(batch, Durability::Synced).unwrap();

@@ -4,6 +4,7 @@
 use thiserror::Error;
 
 use crate::assignment::{Assignment, AssignmentError};
+use crate::certificate::{Certificate, MAX_CERTIFICATE_BYTES};
 use crate::id::Id;
 use crate::item::{DataItem, ItemError, VerifiedItem};
 use crate::origin::{DeliveryId, Origin};
@@ -22,6 +23,8 @@ pub struct Entry {
     pub item: VerifiedItem,
     /// For an item from elsewhere: the messenger's signed `Assign` that asked for it.
     pub proof: Option<VerifiedItem>,
+    /// For what a process sent that asks for a quorum: what proves that it did.
+    pub certificate: Option<Box<Certificate>>,
 }
 
 /// Why bytes are not an entry.
@@ -80,7 +83,7 @@ impl Entry {
         let assignment = Assignment::read(part("assignment", &bytes.assignment)?)?;
         if assignment.statement.cron.is_some() {
             let entry = Entry::of_firing(assignment);
-            if bytes.item.is_some() || bytes.proof.is_some() {
+            if bytes.item.is_some() || bytes.proof.is_some() || bytes.certificate.is_some() {
                 return Err(EntryError::Mismatch("a cron's firing has no item"));
             }
             entry.check()?;
@@ -93,6 +96,7 @@ impl Entry {
         let entry = Entry {
             item: part("item", body)?,
             proof: bytes.proof.as_ref().map(|proof| part("proof", proof)).transpose()?,
+            certificate: bytes.certificate.clone(),
             assignment,
         };
         entry.check()?;
@@ -101,7 +105,7 @@ impl Entry {
 
     /// The entry of a cron's firing.
     pub fn of_firing(assignment: Assignment) -> Entry {
-        Entry { item: assignment.item.clone(), assignment, proof: None }
+        Entry { item: assignment.item.clone(), assignment, proof: None, certificate: None }
     }
 
     /// Whether the parts belong together.
@@ -136,6 +140,15 @@ impl Entry {
         if statement.origin.is_some() && statement.messenger != Some(carrier.address()) {
             return Err(EntryError::Mismatch("a pushed message names another messenger than the one that signed it"));
         }
+        match &self.certificate {
+            Some(_) if statement.origin.is_none() => {
+                return Err(EntryError::Mismatch("what no process sent came with a certificate"));
+            }
+            Some(certificate) if certificate.size() > MAX_CERTIFICATE_BYTES => {
+                return Err(EntryError::Mismatch("the certificate is too large"));
+            }
+            _ => {}
+        }
         match &self.proof {
             Some(_) if statement.slot == 0 => Err(EntryError::Mismatch("a process came with a request to assign it")),
             Some(_) if self.item.target() == Some(statement.process) => {
@@ -164,6 +177,7 @@ impl Entry {
             assignment: bytes(&self.assignment.item),
             item: self.assignment.statement.cron.is_none().then(|| bytes(&self.item)),
             proof: self.proof.as_ref().map(bytes),
+            certificate: self.certificate.clone(),
         }
     }
 

@@ -41,7 +41,7 @@ pub struct Contradiction {
 
 /// An assignment without its item, as it is kept and gossiped.
 fn bare(assignment: &Assignment) -> EntryBytes {
-    EntryBytes { assignment: ItemBytes(assignment.item.bytes().to_vec()), item: None, proof: None }
+    EntryBytes { assignment: ItemBytes(assignment.item.bytes().to_vec()), item: None, proof: None, certificate: None }
 }
 
 /// The write for two entries of one slot that are known to contradict each other.
@@ -139,6 +139,7 @@ mod tests {
             assignment: assignment(0, 1, &unit(1)),
             item: spawn(),
             proof: None,
+            certificate: None,
         })));
         log.commit(batch, Durability::Synced).unwrap();
         log
@@ -160,7 +161,8 @@ mod tests {
         assert_eq!(try_with(&log, &ours, &ours), Err(NoEvidence::NoContradiction));
         assert_eq!(try_with(&log, &ours, &assignment(4, 10, &unit(1))), Err(NoEvidence::NoContradiction));
         assert_eq!(try_with(&log, &ours, &assignment(3, 10, &unit(5))), signer);
-        let garbage = EntryBytes { assignment: ItemBytes(b"garbage".to_vec()), item: None, proof: None };
+        let garbage =
+            EntryBytes { assignment: ItemBytes(b"garbage".to_vec()), item: None, proof: None, certificate: None };
         let found = accept(&log, &mut Batch::new(), &(bare(&ours), garbage)).unwrap();
         assert!(matches!(found, Err(NoEvidence::Unverified(_))));
         assert_eq!(disputed_from(&log, &process).unwrap(), None);

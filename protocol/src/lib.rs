@@ -4,13 +4,18 @@
 //! Rules ([`scheduler`], [`compute`], [`messenger`], [`repair`]) read a [`log`] and return what is to be written and
 //! done; they never write, wait or evaluate. `ao-node` is the world around them.
 
+pub mod agreement;
 pub mod announcement;
 pub mod assignment;
 pub mod attestation;
 pub mod attested;
+pub mod attesting;
 pub mod backoff;
+pub mod certificate;
+pub mod commit;
 pub mod compute;
 pub mod cron;
+pub mod dissent;
 pub mod entry;
 pub mod evidence;
 pub mod id;
@@ -23,8 +28,12 @@ pub mod network;
 pub mod origin;
 pub mod outcome;
 pub mod process;
+pub mod race;
 pub mod repair;
+#[cfg(test)]
+mod sample;
 pub mod scheduler;
+pub mod seal;
 pub mod tag;
 pub mod transaction;
 pub mod trust;

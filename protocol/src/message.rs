@@ -153,7 +153,8 @@ mod tests {
             authorities: Vec::new(),
             cron: None,
         };
-        let entry = Entry { assignment: statement.sign(&wallet).unwrap(), item: item.clone(), proof: None };
+        let entry =
+            Entry { assignment: statement.sign(&wallet).unwrap(), item: item.clone(), proof: None, certificate: None };
         let message = Message::of(&entry);
         assert_eq!(message.from, "sender");
         assert_eq!(message.owner, item.signer_text());

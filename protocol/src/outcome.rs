@@ -10,6 +10,9 @@ pub const MAX_OUTBOX_ENTRIES: usize = 1000;
 /// Most bytes of one outcome, all parts together; an evaluation that makes more ends in an error.
 pub const MAX_OUTCOME_BYTES: usize = 8 * 1024 * 1024;
 
+/// Leaves before those of the outbox: the error and the output.
+const FIXED_LEAVES: usize = 2;
+
 /// One message, spawn or assignment that a process sends. Its data is kept as bytes beside the rest, so that what is
 /// not UTF-8 survives.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +21,60 @@ pub struct OutboxEntry {
     pub fields: String,
     /// The value of `Data` when it is a string.
     pub data: Option<Vec<u8>>,
+}
+
+impl OutboxEntry {
+    /// The hash that stands for its data where that is not at hand.
+    pub fn data_hash(&self) -> Option<Digest> {
+        self.data.as_ref().map(|data| Digest::from(*blake3::hash(data).as_bytes()))
+    }
+}
+
+fn entry_leaf(list: u8, position: u64, fields: &str, data: Option<Digest>) -> [u8; 32] {
+    let data = data.as_ref();
+    let parts = [fields.as_bytes(), &[u8::from(data.is_some())], data.map(AsRef::as_ref).unwrap_or_default()];
+    leaf(FIXED_LEAVES as u8 + list, position, &parts)
+}
+
+/// One of the lists of an outbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OutboxList {
+    /// [`Outcome::messages`].
+    Messages,
+    /// [`Outcome::spawns`].
+    Spawns,
+    /// [`Outcome::assignments`].
+    Assignments,
+}
+
+/// The way from an entry of an outbox to its outcome's root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryPath {
+    /// How many leaves the tree has.
+    leaves: u64,
+    /// Which of them the entry is.
+    index: u64,
+    /// What each level has beside it, from below; nothing where it is the lone last one.
+    beside: Vec<Digest>,
+}
+
+impl EntryPath {
+    /// The root of the outcome that has an entry with these fields, and data of this hash, at this position; none for a
+    /// path of no tree.
+    pub fn root(&self, list: OutboxList, position: u64, fields: &str, data: Option<Digest>) -> Option<Digest> {
+        let mut hash = entry_leaf(list as u8, position, fields, data);
+        let (mut count, mut index) = (self.leaves, self.index);
+        let mut beside = self.beside.iter();
+        // As many levels as a number has bits.
+        while count > 1 && index < count {
+            if let Some(other) = (index ^ 1 < count).then(|| beside.next()) {
+                let other = other?.to_bytes();
+                hash = if index % 2 == 0 { node(&[hash, other]) } else { node(&[other, hash]) };
+            }
+            (count, index) = (count.div_ceil(2), index / 2);
+        }
+        (count == 1 && index == 0 && beside.next().is_none()).then(|| root(self.leaves, Some(&hash)))
+    }
 }
 
 /// What the evaluation of one slot gave.
@@ -79,27 +136,46 @@ impl Outcome {
     /// The merkle root over error, output, each message, spawn and assignment, in this order. A leaf is hashed with
     /// its kind and its position, so that nothing can be moved from one list to another.
     pub fn root(&self) -> Digest {
-        let mut level = Vec::with_capacity(2 + self.entries());
-        let error = self.error.as_deref();
-        level.push(leaf(0, 0, &[&[u8::from(error.is_some())], error.unwrap_or_default().as_bytes()]));
-        level.push(leaf(1, 0, &[self.output.as_bytes()]));
-        for (kind, list) in [(2, &self.messages), (3, &self.spawns), (4, &self.assignments)] {
-            for (position, entry) in list.iter().enumerate() {
-                let data = entry.data.as_deref();
-                let parts = [entry.fields.as_bytes(), &[u8::from(data.is_some())], data.unwrap_or_default()];
-                level.push(leaf(kind, position as u64, &parts));
-            }
-        }
+        let mut level = self.leaves();
         let leaves = level.len() as u64;
         while level.len() > 1 {
             level = level.chunks(2).map(node).collect();
         }
-        let mut hasher = blake3::Hasher::new_derive_key("ao-node 2026 outcome root");
-        hasher.update(&leaves.to_le_bytes());
-        for hash in level {
-            hasher.update(&hash);
+        root(leaves, level.first())
+    }
+
+    /// What proves that an entry is a part of this outcome; none when there is no such entry.
+    pub fn path(&self, list: OutboxList, position: usize) -> Option<EntryPath> {
+        let (lists, at) = (self.lists(), list as usize);
+        lists.get(at)?.get(position)?;
+        let before: usize = lists.iter().take(at).map(|list| list.len()).sum();
+        let mut index = FIXED_LEAVES + before + position;
+        let mut level = self.leaves();
+        let mut path = EntryPath { leaves: level.len() as u64, index: index as u64, beside: Vec::new() };
+        while level.len() > 1 {
+            path.beside.extend(level.get(index ^ 1).map(|hash| Digest::from(*hash)));
+            level = level.chunks(2).map(node).collect();
+            index /= 2;
         }
-        Digest::from(*hasher.finalize().as_bytes())
+        Some(path)
+    }
+
+    fn lists(&self) -> [&Vec<OutboxEntry>; 3] {
+        [&self.messages, &self.spawns, &self.assignments]
+    }
+
+    fn leaves(&self) -> Vec<[u8; 32]> {
+        let mut leaves = Vec::with_capacity(FIXED_LEAVES + self.entries());
+        let error = self.error.as_deref();
+        leaves.push(leaf(0, 0, &[&[u8::from(error.is_some())], error.unwrap_or_default().as_bytes()]));
+        leaves.push(leaf(1, 0, &[self.output.as_bytes()]));
+        for (list, entries) in self.lists().into_iter().enumerate() {
+            let leaf = |(position, entry): (usize, &OutboxEntry)| {
+                entry_leaf(list as u8, position as u64, &entry.fields, entry.data_hash())
+            };
+            leaves.extend(entries.iter().enumerate().map(leaf));
+        }
+        leaves
     }
 
     /// How many entries the outbox has.
@@ -131,6 +207,13 @@ impl Outcome {
         }
         self
     }
+}
+
+fn root(leaves: u64, top: Option<&[u8; 32]>) -> Digest {
+    let mut hasher = blake3::Hasher::new_derive_key("ao-node 2026 outcome root");
+    hasher.update(&leaves.to_le_bytes());
+    hasher.update(top.map(<[u8; 32]>::as_slice).unwrap_or_default());
+    Digest::from(*hasher.finalize().as_bytes())
 }
 
 fn leaf(kind: u8, position: u64, parts: &[&[u8]]) -> [u8; 32] {
@@ -195,6 +278,52 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_is_proven_by_its_path_and_nothing_else_is() {
+        for counts in [[1, 0, 0], [0, 1, 0], [0, 0, 1], [2, 3, 4], [5, 0, 2], [16, 15, 1], [40, 1, 3]] {
+            let list = |count: usize, name: &str| -> Vec<OutboxEntry> {
+                (0..count).map(|n| entry(&format!("{name}{n}"), (n % 3 > 0).then_some(b"x".as_slice()))).collect()
+            };
+            let [messages, spawns, assignments] = counts;
+            let outcome = Outcome {
+                messages: list(messages, "m"),
+                spawns: list(spawns, "s"),
+                assignments: list(assignments, "a"),
+                ..outcome()
+            };
+            let lists = [OutboxList::Messages, OutboxList::Spawns, OutboxList::Assignments];
+            for (list, entries) in lists.into_iter().zip(outcome.lists()) {
+                for (position, entry) in entries.iter().enumerate() {
+                    let path = outcome.path(list, position).unwrap();
+                    let proves = |list, at: usize, entry: &OutboxEntry, path: &EntryPath| {
+                        path.root(list, at as u64, &entry.fields, entry.data_hash()) == Some(outcome.root())
+                    };
+                    assert!(proves(list, position, entry, &path), "{counts:?} {list:?} {position}");
+                    assert!(!proves(list, position + 1, entry, &path));
+                    let elsewhere = if list == OutboxList::Spawns { OutboxList::Messages } else { OutboxList::Spawns };
+                    assert!(!proves(elsewhere, position, entry, &path));
+                    let other = OutboxEntry { fields: "{}".into(), ..entry.clone() };
+                    assert!(!proves(list, position, &other, &path));
+                    let none = OutboxEntry { data: entry.data.is_none().then(Vec::new), ..entry.clone() };
+                    assert!(!proves(list, position, &none, &path));
+                    for change in 0..4 {
+                        let mut changed = path.clone();
+                        match change {
+                            0 => changed.leaves += 1,
+                            1 => changed.index += 1,
+                            2 => changed.beside.push(Digest::from([0; 32])),
+                            _ => drop(changed.beside.pop()),
+                        }
+                        assert!(!proves(list, position, entry, &changed), "{counts:?} {list:?} {position} {change}");
+                    }
+                }
+                assert!(outcome.path(list, entries.len()).is_none());
+            }
+        }
+        let endless = EntryPath { leaves: u64::MAX, index: u64::MAX - 1, beside: Vec::new() };
+        assert_eq!(endless.root(OutboxList::Messages, 0, "{}", None), None);
+    }
+
+    #[test]
     fn gas_is_not_committed_to() {
         let mut other = outcome();
         other.gas_used = 99;
@@ -203,9 +332,9 @@ mod tests {
 
     #[test]
     fn the_root_and_the_chain_are_pinned() {
-        assert_eq!(outcome().root().to_string(), "MeK_A2ClI74F62kFvdNBdrMh5wnt60Tdbzu7VjXQUfw");
+        assert_eq!(outcome().root().to_string(), "h4PC3Wyl6I_TQ5tHeGltOqIcAZHut0DopMkfXEPy0vE");
         let chain = next_chain(&first_chain(&Id::from([1; 32])), &outcome().root());
-        assert_eq!(chain.to_string(), "odo3jlqo6tfHaE44cbWtrAK8HVr9pFvDNet_cJv8hT0");
+        assert_eq!(chain.to_string(), "Z3YJhV4izcuI8xweOgiRzUsCk9xcH28I6kN9v2MgUgQ");
     }
 
     #[test]

@@ -74,9 +74,12 @@ impl Process {
         let scheduler = item.tag("Scheduler").ok_or(ProcessError::Missing("Scheduler"))?;
         let wrong = |name, value: &str, expected| ProcessError::Tag { name, value: value.to_string(), expected };
         let authorities: Vec<String> = listed(item, "Authority").map(str::to_string).collect();
-        let compute_authorities = listed(item, "Compute-Authority")
+        let mut compute_authorities = listed(item, "Compute-Authority")
             .map(|text| text.parse().map_err(|_| wrong("Compute-Authority", text, "addresses joined by commas")))
             .collect::<Result<Vec<Address>, _>>()?;
+        // Named twice, a unit is still one.
+        let mut seen = std::collections::BTreeSet::new();
+        compute_authorities.retain(|unit| seen.insert(*unit));
         let most = authorities.len().max(compute_authorities.len());
         if most > MAX_AUTHORITIES {
             return Err(ProcessError::TooMany(most));

@@ -309,7 +309,7 @@ mod tests {
             cron: None,
         };
         change(&mut statement);
-        Entry { assignment: statement.sign(signer).unwrap(), item, proof: None }
+        Entry { assignment: statement.sign(signer).unwrap(), item, proof: None, certificate: None }
     }
 
     fn take(log: &MemoryLog, entry: &Entry) -> Result<Accepted, WrongEntry> {

@@ -59,7 +59,13 @@ impl Trust {
     /// The compute units whose attestations a process trusts.
     pub fn compute_units(&self, process: &Process) -> Vec<Address> {
         match process.compute_authorities.is_empty() {
-            true => self.members(&self.network.compute_units, Role::Cu),
+            true => {
+                let mut seen = std::collections::BTreeSet::new();
+                let mut units = self.members(&self.network.compute_units, Role::Cu);
+                // Named twice, a unit is still one.
+                units.retain(|unit| seen.insert(*unit));
+                units
+            }
             false => process.compute_authorities.clone(),
         }
     }

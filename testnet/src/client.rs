@@ -69,9 +69,14 @@ impl Client {
         read(response).await.map(drop)
     }
 
-    /// The result of a message, waited for.
-    pub(crate) async fn result(&self, process: &str, message: &str) -> Result<Value> {
-        self.get(&format!("/cu/result/{message}?process-id={process}")).await
+    /// The result of a message, waited for until so many compute units agree.
+    pub(crate) async fn result(&self, process: &str, message: &str, quorum: usize) -> Result<Value> {
+        self.get(&format!("/cu/result/{message}?process-id={process}&quorum={quorum}")).await
+    }
+
+    /// Who resolves a process, and who lied.
+    pub(crate) async fn race(&self, process: &str) -> Result<Value> {
+        self.get(&format!("/race/{process}")).await
     }
 }
 

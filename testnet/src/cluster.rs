@@ -23,11 +23,28 @@ const DOWN_LIMIT: Duration = Duration::from_secs(10);
 /// The public development wallet, as it is committed.
 const DEVELOPMENT_WALLET: &str = include_str!("../dev-wallet.json");
 
+/// The role of a compute unit that lies, here.
+pub(crate) const LIAR: &str = "liar";
+/// How the first, the second and so on lies, as `ao-byzantine-cu` names it.
+const LIES: [&str; 6] = ["outputs", "contradiction", "outboxes", "copy", "delay", "silence"];
+
+/// Whether the liar of this name says something that can be shown to be wrong; others are late, copy, or say nothing.
+pub(crate) fn attests_wrong(name: &str) -> bool {
+    let number = name.strip_prefix("liar-").and_then(|number| number.parse::<u16>().ok());
+    number.is_some_and(|number| ["outputs", "contradiction", "outboxes"].contains(&lie(number)))
+}
+
+fn lie(number: u16) -> &'static str {
+    LIES[usize::from(number.saturating_sub(1)) % LIES.len()]
+}
+
 /// What is to be started.
 pub(crate) struct Plan {
     pub(crate) mu: u16,
     pub(crate) su: u16,
     pub(crate) cu: u16,
+    /// Compute units that lie.
+    pub(crate) liars: u16,
     pub(crate) base_port: u16,
     pub(crate) data: PathBuf,
 }
@@ -51,6 +68,11 @@ impl Plan {
             nodes.extend((1..=count).map(|number| (format!("{role}-{number}"), role, port(above, number))));
         }
         nodes
+    }
+
+    /// Name and way to lie of each compute unit that lies.
+    fn liars(&self) -> Vec<(String, &'static str)> {
+        (1..=self.liars).map(|number| (format!("liar-{number}"), lie(number))).collect()
     }
 }
 
@@ -78,6 +100,10 @@ impl Cluster {
                 Start { name: &name, role, folder: data.join(&name), network: &network, port, join: join.as_deref() };
             nodes.push(Node::start(start).await?);
         }
+        let gateway = nodes.first().map(|gateway| gateway.multiaddr.clone()).unwrap_or_default();
+        for (name, lie) in plan.liars() {
+            nodes.push(Node::start_liar(&name, lie, data.join(&name), &network, &gateway).await?);
+        }
         let mut cluster = Cluster { nodes, module: String::new(), data };
         cluster.ready().await?;
         cluster.write_file(&network)?;
@@ -88,7 +114,7 @@ impl Cluster {
     async fn ready(&mut self) -> Result<()> {
         let others = self.nodes.len() - 1;
         let deadline = Instant::now() + READY_LIMIT;
-        for node in &self.nodes {
+        for node in self.nodes.iter().filter(|node| node.role != LIAR) {
             loop {
                 let peers = Client::new(&node.http_url)?.peers().await.unwrap_or_default();
                 let units = peers.get("units").and_then(Value::as_array).map_or(0, Vec::len);
@@ -153,7 +179,11 @@ impl Cluster {
         let url = |role: &str| -> Result<String> { Ok(self.first(role)?.http_url.clone()) };
         let entry = |node: &Node| NodeEntry {
             name: node.name.clone(),
-            roles: if node.role == "none" { Vec::new() } else { vec![node.role.clone()] },
+            roles: match node.role.as_str() {
+                "none" => Vec::new(),
+                LIAR => vec!["cu".to_string()],
+                role => vec![role.to_string()],
+            },
             pid: node.pid().unwrap_or_default(),
             peer_id: node.peer_id().to_string(),
             multiaddr: node.multiaddr.clone(),
@@ -171,7 +201,7 @@ impl Cluster {
             module: self.module.clone(),
             scheduler: self.first("su")?.address.clone(),
             authority: self.authority(),
-            compute_authorities: self.addresses("cu"),
+            compute_authorities: [self.addresses("cu"), self.addresses(LIAR)].join(",").trim_matches(',').to_string(),
             wallet,
             network: network.to_path_buf(),
             nodes: self.nodes.iter().map(entry).collect(),
@@ -247,6 +277,12 @@ fn network_file(plan: &Plan, data: &Path) -> Result<PathBuf> {
             _ => network.dev_chain = Some(address),
         }
     }
+    for (name, _) in plan.liars() {
+        let folder = data.join(&name);
+        std::fs::create_dir_all(&folder)?;
+        // They are trusted as others are: nobody knows yet.
+        network.compute_units.push(unit_wallet(&folder.join("wallet.json"))?);
+    }
     network.aliases.insert(LEGACY_AUTHORITY.to_string(), network.messengers.clone());
     let path = data.join("network.json");
     std::fs::write(&path, network.to_json()).with_context(|| format!("{} can't be written", path.display()))?;
@@ -291,7 +327,7 @@ mod tests {
     use super::*;
 
     fn plan(base_port: u16) -> Plan {
-        Plan { mu: 1, su: 1, cu: 2, base_port, data: PathBuf::new() }
+        Plan { mu: 1, su: 1, cu: 2, liars: 0, base_port, data: PathBuf::new() }
     }
 
     #[test]

@@ -41,6 +41,10 @@ struct Up {
     /// How many compute units
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=20))]
     cu: u16,
+    /// How many further compute units that lie, each in another way; the tour then asks for so many to agree that they
+    /// can't win, and shows them being found
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=20))]
+    byzantine_cu: u16,
     /// HTTP ports: the gateway at this one, the first MU, SU and CU at 2, 3 and 4 above; 0 takes free ones
     #[arg(long, default_value_t = 4000)]
     base_port: u16,
@@ -78,7 +82,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(up: Up) -> Result<()> {
-    let plan = Plan { mu: up.mu, su: up.su, cu: up.cu, base_port: up.base_port, data: up.data };
+    let plan = Plan { mu: up.mu, su: up.su, cu: up.cu, liars: up.byzantine_cu, base_port: up.base_port, data: up.data };
     // From here on a signal ends what is going on, and the nodes with it.
     let mut told = std::pin::pin!(told_to_stop()?);
     let mut cluster = tokio::select! {

@@ -30,6 +30,7 @@ pub(crate) struct Node {
     pub(crate) multiaddr: String,
     /// Where its data is.
     pub(crate) folder: PathBuf,
+    program: PathBuf,
     arguments: Vec<String>,
     child: Option<Child>,
 }
@@ -46,8 +47,12 @@ pub(crate) struct Start<'a> {
 
 /// The node program, which is built beside this one.
 pub(crate) fn program() -> Result<PathBuf> {
+    beside("ao-node")
+}
+
+fn beside(name: &str) -> Result<PathBuf> {
     let here = std::env::current_exe().context("where this program is can't be told")?;
-    let program = here.with_file_name("ao-node");
+    let program = here.with_file_name(name);
     if !program.exists() {
         bail!("{} is missing; testnet/up builds it", program.display());
     }
@@ -87,7 +92,27 @@ impl Node {
             http_url: String::new(),
             multiaddr: String::new(),
             folder: start.folder,
+            program: program()?,
             arguments,
+            child: None,
+        };
+        node.run().await?;
+        Ok(node)
+    }
+
+    /// Starts a compute unit that lies.
+    pub(crate) async fn start_liar(name: &str, lie: &str, folder: PathBuf, network: &Path, join: &str) -> Result<Node> {
+        let (data, network) = (folder.display().to_string(), network.display().to_string());
+        let arguments = ["--lie", lie, "--data", &data, "--network", &network, "--join", join].map(str::to_string);
+        let mut node = Node {
+            name: name.to_string(),
+            role: "liar".to_string(),
+            address: String::new(),
+            http_url: String::new(),
+            multiaddr: String::new(),
+            folder,
+            program: beside("ao-byzantine-cu")?,
+            arguments: arguments.to_vec(),
             child: None,
         };
         node.run().await?;
@@ -101,11 +126,11 @@ impl Node {
 
     async fn run(&mut self) -> Result<()> {
         let log = File::create(self.log()).with_context(|| format!("{} can't be written", self.log().display()))?;
-        let mut command = Command::new(program()?);
+        let mut command = Command::new(&self.program);
         command.args(&self.arguments).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         // Ctrl-C in the terminal is for the testnet, which then stops its nodes in order.
         command.process_group(0);
-        let mut child = command.spawn().context("ao-node can't be started")?;
+        let mut child = command.spawn().with_context(|| format!("{} can't be started", self.program.display()))?;
         let deadline = Instant::now() + START_LIMIT;
         loop {
             if self.read_start()? {

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::checks;
 use crate::client::{Client, sign};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, LIAR, attests_wrong};
 
 /// Longest wait for a message from one process to another.
 const DELIVERY_LIMIT: Duration = Duration::from_secs(30);
@@ -74,8 +74,10 @@ impl Tour<'_> {
 
         self.title("One compute unit is killed with kill -9; the network goes on");
         let units = self.cluster.of_role("cu").count();
-        match units {
-            1 => self.say("there is only one, so it is left alone"),
+        match (units, self.quorum()) {
+            (1, _) => self.say("there is only one, so it is left alone"),
+            (honest, quorum) if honest <= quorum => self
+                .say(&format!("{quorum} units have to agree and only {honest} do not lie, so none of them is killed")),
             _ => self.kill_one()?,
         }
         let line = "Send({ Target = ROOM, Action = \"Broadcast\", Data = \"is anybody out there?\" })";
@@ -100,7 +102,15 @@ impl Tour<'_> {
         let processes: Vec<String> = self.processes.iter().map(|(process, _)| process.clone()).collect();
         let compared = checks::outcome_chains_are_equal(self.cluster, &processes).await?;
         self.say(&format!("{compared} slots of {} processes are equal on {units} units", processes.len()));
+        if self.quorum() > 1 {
+            self.find_liars(&neo).await?;
+        }
         Ok(())
+    }
+
+    /// So many units must agree that those that lie can't win: one more than there are of them.
+    fn quorum(&self) -> usize {
+        self.cluster.of_role(LIAR).count() + 1
     }
 
     fn title(&mut self, text: &str) {
@@ -111,6 +121,52 @@ impl Tour<'_> {
 
     fn say(&self, text: &str) {
         println!("   {text}");
+    }
+
+    /// Every unit that attested something wrong is on record with what it signed; and none of it came through.
+    async fn find_liars(&mut self, process: &str) -> Result<()> {
+        self.title("The compute units that lie are found");
+        let gateway = self.client("none")?;
+        let began = Instant::now();
+        let liars: Vec<(String, String)> =
+            self.cluster.of_role(LIAR).map(|node| (node.name.clone(), node.address.clone())).collect();
+        loop {
+            let race = gateway.race(process).await?;
+            let lies = race["lies"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let open: Vec<&String> = liars
+                .iter()
+                .filter(|(name, address)| attests_wrong(name) && lies.iter().all(|lie| lie["unit"] != address.as_str()))
+                .map(|(name, _)| name)
+                .collect();
+            if !open.is_empty() {
+                if began.elapsed() > DELIVERY_LIMIT {
+                    bail!("nothing is on record against {open:?}: {race}");
+                }
+                tokio::time::sleep(TYPE_AGAIN).await;
+                continue;
+            }
+            for (name, address) in &liars {
+                let unit = race["units"].as_array().into_iter().flatten().find(|unit| unit["unit"] == address.as_str());
+                let won = unit.and_then(|unit| unit["slots_won"].as_u64()).unwrap_or(0);
+                let lie = lies.iter().find(|lie| lie["unit"] == address.as_str());
+                let said = match lie.map(|lie| (lie["kind"].as_str(), &lie["slot"])) {
+                    Some((Some("perjury"), slot)) => {
+                        format!("attested two outcomes of slot {slot}: both are on record")
+                    }
+                    Some((_, slot)) => {
+                        format!("attested a wrong outcome of slot {slot}: it is on record, with what is right")
+                    }
+                    None => "says nothing of its own".to_string(),
+                };
+                self.say(&format!("{name} {said}; it won {won} slots"));
+                if won > 0 {
+                    bail!("{name} won {won} slots");
+                }
+            }
+            break;
+        }
+        self.expect(process, "tostring(STOLEN)", "none", "nil").await?;
+        Ok(())
     }
 
     /// Kills the unit with the highest number; not the first, which this tour reads from.
@@ -141,12 +197,13 @@ impl Tour<'_> {
             .tag("Module", self.cluster.module.clone())
             .tag("Scheduler", self.cluster.first("su")?.address.clone())
             .tag("Authority", self.cluster.authority())
+            .tag("Compute-Quorum", self.quorum().to_string())
             .data(b" ".to_vec());
         let item = sign(&self.wallet, item)?;
         let process = item.id().to_string();
         let began = Instant::now();
         self.client(role)?.submit(&item).await?;
-        let result = self.client("none")?.result(&process, &process).await?;
+        let result = self.client("none")?.result(&process, &process, self.quorum()).await?;
         let took = began.elapsed();
         refuse_error(&result)?;
         self.processes.push((process.clone(), name.to_string()));
@@ -166,9 +223,9 @@ impl Tour<'_> {
         let began = Instant::now();
         self.client("mu")?.submit(&item).await?;
         let message = item.id().to_string();
-        let result = match self.client(read)?.result(process, &message).await {
+        let result = match self.client(read)?.result(process, &message, self.quorum()).await {
             // A compute unit may be killed at any time: any other node knows the result too.
-            Err(_) if read == "cu" => self.client("none")?.result(process, &message).await?,
+            Err(_) if read == "cu" => self.client("none")?.result(process, &message, self.quorum()).await?,
             other => other?,
         };
         let took = began.elapsed();
@@ -250,7 +307,8 @@ impl Tour<'_> {
         let slot: u64 = tag("Nonce").parse().context("the assignment has no slot")?;
         let known = gateway.slot(process, slot).await?;
         let attestations = known["attestations"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let first = attestations.iter().min_by_key(|one| one["seen_ms"].as_u64().unwrap_or(u64::MAX));
+        let right = attestations.iter().filter(|one| one["agrees"] == true);
+        let first = right.min_by_key(|one| one["seen_ms"].as_u64().unwrap_or(u64::MAX));
         let winner = first.and_then(|one| one["unit"].as_str()).map(|unit| self.cluster.name_of(unit));
         let scheduler = self.cluster.name_of(known["scheduler"].as_str().unwrap_or_default());
         let chain: String = tag("Hash-Chain").chars().take(10).collect();

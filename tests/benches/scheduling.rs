@@ -93,7 +93,7 @@ impl Setting {
         let runtime = Runtime::new().expect("a runtime");
         let scheduler = scheduler.expect("a thread");
         let process = spawn.id();
-        let submission = Submission { item: spawn, messenger: unit.address() };
+        let submission = Submission::new(spawn, unit.address());
         let receipts = runtime.block_on(scheduler.submit(vec![submission]));
         receipts.into_iter().for_each(|receipt| drop(receipt.expect("scheduled")));
         Setting { runtime, scheduler, store, user, process, followers, sent: 0, _folders: folders }
@@ -131,7 +131,7 @@ impl Setting {
                         while let Some(bytes) = messages.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
                             let item = DataItem::decode(bytes.clone()).and_then(DataItem::verify).expect("verifies");
                             let messenger = item.address();
-                            let receipts = scheduler.submit(vec![Submission { item, messenger }]).await;
+                            let receipts = scheduler.submit(vec![Submission::new(item, messenger)]).await;
                             receipts.into_iter().for_each(|receipt| drop(receipt.expect("scheduled")));
                         }
                     })

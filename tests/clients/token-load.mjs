@@ -128,7 +128,11 @@ async function spawn (place) {
     module: network.module,
     scheduler: network.scheduler_list[place % network.scheduler_list.length],
     signer: neo.sign,
-    tags: [{ name: 'Authority', value: network.authority }, { name: 'Name', value: `token-${place}` }]
+    tags: [
+      { name: 'Authority', value: network.authority },
+      { name: 'Name', value: `token-${place}` },
+      { name: 'Compute-Quorum', value: String(network.quorum) }
+    ]
   })
 }
 

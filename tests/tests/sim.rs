@@ -61,6 +61,11 @@ fn a_cursor_that_moves_too_early_is_noticed() {
 }
 
 #[test]
+fn a_liar_whose_word_is_enough_is_noticed() {
+    is_noticed(Sabotage::TrustedLiar);
+}
+
+#[test]
 fn a_scheduler_that_believes_forged_origins_is_noticed() {
     is_noticed(Sabotage::TrustedAttacker);
 }

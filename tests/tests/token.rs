@@ -12,12 +12,17 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use ao_tests::nodes::{TestNode, wait_for_async};
+use ao_protocol::network::Network;
+use ao_tests::nodes::{TestNode, program, wait_for_async};
 use rand::Rng;
 use serde_json::{Value, json};
 
 /// How long nodes are killed in a normal run.
 const SECONDS: u64 = 30;
+/// The same where some compute units lie.
+const SECONDS_WITH_LIARS: u64 = 15;
+/// Two networks at once would be too much for a small machine.
+static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 /// All that the holders have together.
 const SUPPLY: i64 = 50_000;
 /// Most nodes that are down at once.
@@ -125,8 +130,43 @@ fn wrong(states: &BTreeMap<String, Value>, acknowledged: &[Value]) -> Option<Str
     (totals != [totals[0]; 4]).then(|| format!("sent, credited, notices of debit and credit: {totals:?}"))
 }
 
+/// A compute unit that lies, until it is dropped.
+struct Liar(Child);
+
+impl Liar {
+    fn start(lie: &str, data: &Path, join: &str) -> Liar {
+        std::fs::create_dir_all(data.join(lie)).unwrap();
+        // That of a node which joins nobody.
+        let network = data.join("network.json");
+        std::fs::write(&network, Network::open("local").to_json()).unwrap();
+        let mut command = Command::new(program().with_file_name("ao-byzantine-cu"));
+        command.args(["--lie", lie, "--join", join, "--network"]).arg(&network).arg("--data").arg(data.join(lie));
+        Liar(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap())
+    }
+}
+
+impl Drop for Liar {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_survives_kill_9_of_every_node() {
+    let seconds = std::env::var("AO_TOKEN_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SECONDS);
+    run(2, &[], seconds).await;
+}
+
+/// Three honest compute units and two that lie; three must agree, so that all honest ones have to be there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_survives_compute_units_that_lie() {
+    run(3, &["outputs", "contradiction"], SECONDS_WITH_LIARS).await;
+}
+
+/// So many honest compute units; as many must agree that those which lie can't win. Nodes are killed for so long.
+async fn run(honest: usize, lies: &[&str], seconds: u64) {
+    let _others_wait = ONE_AT_A_TIME.lock().await;
     let node_is_there = Command::new("node").arg("--version").output().is_ok();
     let packages = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/node_modules/@permaweb/aoconnect");
     if !node_is_there || !packages.exists() {
@@ -136,13 +176,17 @@ async fn a_token_survives_kill_9_of_every_node() {
     let gateway = TestNode::start_with("none", None, &["--dev-chain"]);
     let join = gateway.multiaddr.clone();
     let mut nodes = vec![gateway];
-    for role in ["mu", "mu", "su", "su", "cu", "cu"] {
+    for role in ["mu", "mu", "su", "su"].into_iter().chain(std::iter::repeat_n("cu", honest)) {
         nodes.push(TestNode::start(role, Some(&join)));
     }
+    let folder = tempfile::tempdir().unwrap();
+    let liars: Vec<Liar> = lies.iter().map(|lie| Liar::start(lie, folder.path(), &join)).collect();
+    let (units, computers) = (nodes.len() - 1 + liars.len(), 5..nodes.len());
     for node in &nodes {
         wait_for_async("all nodes see each other", async || {
             let (_, peers) = node.get("/ao/peers").await.ok()?;
-            (peers["units"].as_array()?.len() == 6).then_some(())
+            let own = usize::from(node.address != nodes[0].address);
+            (peers["units"].as_array()?.len() + own >= units).then_some(())
         })
         .await;
     }
@@ -154,7 +198,7 @@ async fn a_token_survives_kill_9_of_every_node() {
         |range: std::ops::Range<usize>| -> Vec<&str> { nodes[range].iter().map(|node| node.url.as_str()).collect() };
     let network = json!({
         "gateway_url": nodes[0].url, "graphql_url": format!("{}/graphql", nodes[0].url),
-        "mu_urls": urls(1..3), "cu_urls": urls(5..7), "module": peers["module"],
+        "mu_urls": urls(1..3), "cu_urls": urls(computers.clone()), "quorum": liars.len() + 1, "module": peers["module"],
         "scheduler_list": addresses(3..5), "authority": addresses(1..3).join(","),
     });
     let mut load = Load::start(&network);
@@ -162,7 +206,6 @@ async fn a_token_survives_kill_9_of_every_node() {
     let processes: Vec<String> = serde_json::from_value(ready["ready"].clone()).unwrap();
     assert_eq!(processes.len(), 10);
 
-    let seconds = std::env::var("AO_TOKEN_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SECONDS);
     let (mut nodes, kills) = tokio::task::spawn_blocking(move || {
         let kills = kill_at_random(&mut nodes, Duration::from_secs(seconds));
         (nodes, kills)
@@ -184,7 +227,7 @@ async fn a_token_survives_kill_9_of_every_node() {
     let began = Instant::now();
     let mut last = String::new();
     let settled = wait_for_async("the token is settled on every compute unit", async || {
-        for node in &nodes[5..7] {
+        for node in &nodes[computers.clone()] {
             let mut states = BTreeMap::new();
             for process in &processes {
                 states.insert(process.clone(), state(node, process).await?);
@@ -221,4 +264,14 @@ async fn a_token_survives_kill_9_of_every_node() {
         .await;
     }
     println!("{slots} slots in 10 processes, equal on {} nodes", nodes.len());
+    // Nothing of what was made up came through, and it is on record.
+    for process in processes.iter().filter(|_| !liars.is_empty()) {
+        wait_for_async("every lie is on record", async || {
+            let (_, race) = nodes[0].get(&format!("/race/{process}")).await.ok()?;
+            let kinds: Vec<&str> = race["lies"].as_array()?.iter().filter_map(|lie| lie["kind"].as_str()).collect();
+            let quorum_agrees = race["certain"].is_u64() && race["certain"] == race["computed"];
+            (kinds.contains(&"dissent") && kinds.contains(&"perjury") && quorum_agrees).then_some(())
+        })
+        .await;
+    }
 }

@@ -81,6 +81,20 @@ fn the_tour_passes_whichever_compute_unit_is_killed_and_whenever() {
     }
 }
 
+#[test]
+fn the_tour_passes_with_compute_units_that_lie_and_shows_that_they_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("testnet");
+    let up = ["up", "--demo", "--base-port", "0", "--byzantine-cu", "2", "--data", data.to_str().unwrap()];
+    let printed = text(&run(&testnet(), &up, &[]));
+    for expected in
+        ["All 9 steps verified", "liar-1 attested a wrong outcome", "liar-2 attested two outcomes", "it won 0 slots"]
+    {
+        assert!(printed.contains(expected), "{expected} is missing\n{printed}");
+    }
+    assert!(!printed.contains("first resolved by liar"), "{printed}");
+}
+
 /// The nodes that run on a folder.
 fn nodes_of(data: &Path) -> usize {
     let running = std::fs::read_dir("/proc").unwrap().flatten().filter(|process| {

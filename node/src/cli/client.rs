@@ -75,6 +75,11 @@ impl Client {
         self.get(&format!("/cu/result/{message}?process-id={process}")).await
     }
 
+    /// The same, waited for until so many compute units agree.
+    pub(crate) async fn agreed_result(&self, process: &str, message: &str, quorum: u32) -> Result<Value> {
+        self.get(&format!("/cu/result/{message}?process-id={process}&quorum={quorum}")).await
+    }
+
     fn unreachable(&self, cause: &reqwest::Error) -> anyhow::Error {
         let reason = std::error::Error::source(cause).map_or_else(|| cause.to_string(), |source| source.to_string());
         anyhow!(

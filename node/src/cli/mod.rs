@@ -6,6 +6,7 @@ mod eval;
 mod log;
 pub(crate) mod output;
 mod peers;
+mod race;
 mod result;
 mod send;
 pub(crate) mod spawn;
@@ -29,6 +30,7 @@ use clap::{Args, Parser, Subcommand};
 /// In scripts:                           ao-node spawn, eval, send, result, log
 /// Where is my message?                  ao-node trace MESSAGE
 /// What could not be delivered?          ao-node dead-letters
+/// Who resolves my process?              ao-node race PROCESS
 #[derive(Debug, Parser)]
 #[command(version, verbatim_doc_comment, disable_help_subcommand = true)]
 struct Cli {
@@ -48,6 +50,7 @@ enum Command {
     Log(log::Log),
     Trace(trace::Trace),
     DeadLetters(dead_letters::DeadLetters),
+    Race(race::Race),
     Peers(peers::Peers),
 }
 
@@ -103,6 +106,7 @@ pub fn run() -> ExitCode {
             Command::Log(log) => log.run().await,
             Command::Trace(trace) => trace.run().await,
             Command::DeadLetters(dead_letters) => dead_letters.run().await,
+            Command::Race(race) => race.run().await,
             Command::Peers(peers) => peers.run().await,
         }
     });

@@ -1,9 +1,10 @@
-//! How a node that does not compute a process knows its outcomes: it takes those over that a trusted unit attested,
-//! after checking that they add up to what was signed.
+//! How a node that does not compute a process knows its outcomes: it takes those over that as many units attested as
+//! the process asks for, after checking that they add up to what was signed.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use ao_protocol::agreement::{certain, counted};
 use ao_protocol::attestation::Attestation;
 use ao_protocol::attested::AttestedBytes;
 use ao_protocol::backoff::Backoff;
@@ -12,15 +13,15 @@ use ao_protocol::id::Id;
 use ao_protocol::log::{Batch, Durability, Log, LogError};
 use ao_protocol::outcome::OutcomeRecord;
 use ao_protocol::process::Process;
+use ao_protocol::trust::Trust;
 use ao_protocol::wire::{Request, Response};
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::Instant;
 use tracing::debug;
 
 use super::compute::Computer;
-use super::inbound::take_attestations;
-use super::{Change, World, room};
-use crate::net::{PeerId, Verdict};
+use super::{Change, World, attestations, room};
+use crate::net::PeerId;
 
 /// Most processes whose outcomes are fetched at once.
 const MAX_FETCHES: usize = 32;
@@ -28,6 +29,8 @@ const MAX_FETCHES: usize = 32;
 const FIRST_RETRY_MS: u64 = 500;
 /// Longest wait, in milliseconds: it may be that nobody computes the process.
 const LAST_RETRY_MS: u64 = 60_000;
+/// Most slots whose outcomes are fetched before they are checked. Units attest more often than that.
+const MAX_SPAN: u64 = 2 * compute::MAX_SLOTS_PER_ATTESTATION;
 /// How often all processes are looked at, though nothing was heard.
 const SWEEP: Duration = Duration::from_secs(30);
 
@@ -83,7 +86,7 @@ impl Adoption {
                     }
                     // Entries too: an attestation may have come before the entry that it is about.
                     Ok(Change::Entry { process, .. }) => self.want(process, false),
-                    Ok(Change::Outcome { .. } | Change::Stalled { .. }) => {}
+                    Ok(Change::Outcome { .. } | Change::Commit { .. } | Change::Stalled { .. }) => {}
                     Err(broadcast::error::RecvError::Lagged(_)) => self.want_all()?,
                     Err(broadcast::error::RecvError::Closed) => return Ok(()),
                 },
@@ -111,7 +114,8 @@ impl Adoption {
     }
 
     fn want(&mut self, process: Id, ask: bool) {
-        if self.computer.as_ref().is_some_and(|computer| computer.stalled(&process).is_none()) {
+        // What is computed here needs nobody's word but where a quorum is asked for; that is looked at by and by.
+        if !ask && self.computer.as_ref().is_some_and(|computer| computer.stalled(&process).is_none()) {
             return;
         }
         match self.wanted.get_mut(&process) {
@@ -123,18 +127,28 @@ impl Adoption {
         }
     }
 
-    /// Wants all processes with slots that have no outcome here.
+    /// Wants all processes with slots that have no outcome here, or that too few units agree on.
     fn want_all(&mut self) -> Result<(), LogError> {
         let log = self.world.log();
         let mut behind = Vec::new();
         for process in self.world.processes()? {
+            if self.later.contains_key(&process) {
+                continue;
+            }
             let computed = log.computed(&process)?.map(|computed| computed.slot);
-            if computed < log.tip(&process)?.map(|tip| tip.slot) && !self.later.contains_key(&process) {
+            if computed < log.tip(&process)?.map(|tip| tip.slot) || self.is_uncertain(&process)? {
                 behind.push(process);
             }
         }
         behind.into_iter().for_each(|process| self.want(process, true));
         Ok(())
+    }
+
+    fn is_uncertain(&self, process: &Id) -> Result<bool, LogError> {
+        let log = self.world.log();
+        let spawn = log.process(process)?;
+        let Some(spawn) = spawn.filter(|spawn| spawn.compute_quorum > 1) else { return Ok(false) };
+        Ok(certain(log, &spawn, &self.world.trust())? < log.computed(process)?.map(|computed| computed.slot))
     }
 
     fn wait(&mut self, process: Id) {
@@ -155,77 +169,122 @@ impl Adoption {
             }
             let ask = self.wanted.remove(&process).unwrap_or(false);
             self.busy.insert(process);
-            let (world, done) = (self.world.clone(), done.clone());
+            let (world, computer, done) = (self.world.clone(), self.computer.clone(), done.clone());
             tokio::spawn(async move {
-                let result = catch_up(&world, &process, ask).await;
+                let result = catch_up(&world, computer.as_ref(), &process, ask).await;
                 let _ = done.send((process, result)).await;
             });
         }
     }
 }
 
-/// Takes over what is attested beyond this node's outcomes; true when there is more that could not be had yet.
-async fn catch_up(world: &World, process: &Id, ask: bool) -> Result<bool, LogError> {
+/// Takes over what enough units attested beyond this node's outcomes; true when there is more that could not be had
+/// yet.
+async fn catch_up(world: &World, computer: Option<&Computer>, process: &Id, ask: bool) -> Result<bool, LogError> {
     let log = world.log();
     if world.lack_of_room(room::MIN_FREE_BYTES_TO_FOLLOW).is_some() {
         return Ok(true);
     }
-    let Some(entry) = log.entry(process, 0)? else { return Ok(false) };
-    let Ok(spawn) = Process::read(&entry.item) else { return Ok(false) };
+    let Some(spawn) = log.process(process)? else { return Ok(false) };
+    // Each time that it went on, more may be had.
+    let mut may_ask = ask;
     loop {
+        let Some(tip) = log.tip(process)?.map(|tip| tip.slot) else { return Ok(false) };
         let next = log.computed(process)?.map_or(0, |computed| computed.slot + 1);
+        let computes = computer.is_some_and(|computer| computer.stalled(process).is_none());
         let trust = world.trust();
-        let units = trust.compute_units(&spawn);
-        let Some(attestation) = log.next_attestation(process, next, &units)? else {
-            if ask && ask_for_attestation(world, process, next).await? {
+        if next > tip || computes {
+            // Nothing is to be taken over; but who delivers for it needs to know that enough units agree.
+            let until = certain(log, &spawn, &trust)?.map_or(0, |slot| slot + 1);
+            if until >= next || spawn.compute_quorum <= 1 {
+                return Ok(false);
+            }
+            if std::mem::take(&mut may_ask) && ask_for_attestations(world, process, until).await? {
                 continue;
             }
-            return Ok(log.tip(process)?.is_some_and(|tip| tip.slot >= next));
-        };
-        if !compute::counts(&spawn, &attestation, &trust) {
-            return Ok(false);
-        }
-        let slot = attestation.claim().slot;
-        if log.tip(process)?.is_none_or(|tip| tip.slot < slot) {
-            // The entries come first; their arrival wakes this again.
-            return Ok(false);
-        }
-        if !take_over(world, &attestation, next).await? {
             return Ok(true);
+        }
+        let attested = attested(log, &spawn, &trust, next, tip)?;
+        match take_over(world, &spawn, &attested, next).await? {
+            true => may_ask = ask,
+            false if std::mem::take(&mut may_ask) && ask_for_attestations(world, process, next).await? => continue,
+            false => return Ok(true),
         }
     }
 }
 
-/// Takes over the outcomes from `first` up to the attested slot, from the unit that attested them or from any other
-/// compute unit: whoever sends them, the attestation proves them, and who sends something else is passed over.
-async fn take_over(world: &World, attestation: &Attestation, first: u64) -> Result<bool, LogError> {
-    let claim = attestation.claim();
-    if let Some(records) = world.handed().take(&claim.outcome_chain, claim.slot, first)
-        && let Ok(batch) = compute::adopt(world.log(), &records, first, attestation)?
-    {
-        return keep(world, attestation, batch);
+/// What units that count attested of the next slots from `first` on: the nearest and the furthest of each unit, the
+/// nearest first.
+fn attested(log: &dyn Log, spawn: &Process, trust: &Trust, first: u64, tip: u64) -> Result<Vec<Attestation>, LogError> {
+    let mut attested = Vec::new();
+    for unit in counted(log, spawn, trust)? {
+        let nearest = log.next_attestation(&spawn.id(), &unit, first)?;
+        let newest = log.last_attestation(&spawn.id(), &unit, tip.min(first + MAX_SPAN))?;
+        for seen in nearest.into_iter().chain(newest) {
+            let slot = seen.attestation.claim().slot;
+            if (first..=tip.min(first + MAX_SPAN)).contains(&slot) && compute::counts(spawn, &seen.attestation, trust) {
+                attested.push(seen.attestation);
+            }
+        }
     }
-    let mut peers = compute_peers(world);
-    if let Some(unit) = world.net().directory().unit(&attestation.unit()) {
-        peers.retain(|peer| *peer != unit.peer);
-        peers.insert(0, unit.peer);
-    }
-    for peer in peers {
-        let Some(records) = fetch(world, &peer, attestation, first).await else { continue };
-        match compute::adopt(world.log(), &records, first, attestation)? {
-            Ok(batch) => return keep(world, attestation, batch),
-            // Somebody was faster: this node's own unit, or another attestation.
-            Err(AdoptError::Gap { .. }) => return Ok(true),
-            Err(cause) => debug!(process = %claim.process, %peer, %cause, "outcomes were not taken over"),
+    attested.sort_by_key(|attestation| (attestation.claim().slot, attestation.unit()));
+    attested.dedup();
+    Ok(attested)
+}
+
+/// Takes over the outcomes from `first` on, as far as enough units attested the same, from a unit that attested them or
+/// from any other compute unit: whoever sends them, the attestations prove them, and who sends something else is passed
+/// over.
+async fn take_over(world: &World, spawn: &Process, attested: &[Attestation], first: u64) -> Result<bool, LogError> {
+    let mut units = BTreeSet::new();
+    for (place, candidate) in attested.iter().enumerate() {
+        units.insert(candidate.unit());
+        // Fewer than enough say anything up to there.
+        if units.len() < spawn.compute_quorum as usize {
+            continue;
+        }
+        // Of several that attested the same, one is enough.
+        let claim = candidate.claim();
+        let same = |other: &Attestation| {
+            other.claim().slot == claim.slot && other.claim().outcome_chain == claim.outcome_chain
+        };
+        if attested.iter().take(place).any(same) && attested.iter().skip(place + 1).any(same) {
+            continue;
+        }
+        if let Some(records) = world.handed().get(&claim.outcome_chain, claim.slot, first)
+            && let Ok((batch, last)) = compute::adopt(world.log(), spawn, &records, first, attested)?
+        {
+            world.handed().forget(&claim.outcome_chain);
+            return keep(world, spawn, batch, last);
+        }
+        let mut peers = compute_peers(world);
+        if let Some(unit) = world.net().directory().unit(&candidate.unit()) {
+            peers.retain(|peer| *peer != unit.peer);
+            peers.insert(0, unit.peer);
+        }
+        for peer in peers {
+            let Some(records) = fetch(world, &peer, candidate, first).await else { continue };
+            match compute::adopt(world.log(), spawn, &records, first, attested)? {
+                Ok((batch, last)) => return keep(world, spawn, batch, last),
+                // Somebody was faster: this node's own unit, or another attestation.
+                Err(AdoptError::Gap { .. }) => return Ok(true),
+                Err(cause @ AdoptError::Few { .. }) => {
+                    debug!(process = %claim.process, %peer, %cause, "outcomes were not taken over");
+                    // Others would send the same.
+                    if records.last().map(OutcomeRecord::chain) == Some(claim.outcome_chain) {
+                        break;
+                    }
+                }
+                Err(cause) => debug!(process = %claim.process, %peer, %cause, "outcomes were not taken over"),
+            }
         }
     }
     Ok(false)
 }
 
-fn keep(world: &World, attestation: &Attestation, batch: Batch) -> Result<bool, LogError> {
-    let claim = attestation.claim();
+fn keep(world: &World, spawn: &Process, batch: Batch, last: u64) -> Result<bool, LogError> {
     world.log().commit(batch, Durability::Relaxed)?;
-    world.changed(Change::Outcome { process: claim.process, slot: claim.slot });
+    world.changed(Change::Outcome { process: spawn.id(), slot: last, evaluated: 0 });
     Ok(true)
 }
 
@@ -246,18 +305,19 @@ async fn fetch(world: &World, peer: &PeerId, attestation: &Attestation, first: u
     }
 }
 
-/// Attestations are gossiped once; who missed one asks the compute units. True when one came that counts.
-async fn ask_for_attestation(world: &World, process: &Id, from: u64) -> Result<bool, LogError> {
+/// Attestations are gossiped once; who missed them asks the compute units. True when some came that count.
+pub async fn ask_for_attestations(world: &World, process: &Id, from: u64) -> Result<bool, LogError> {
+    let mut new = 0;
     for peer in compute_peers(world) {
         let request = Request::Attestations { process: *process, from };
-        if let Ok(Response::Attestations(attestations)) = world.net().request(&peer, &request).await
-            && !attestations.is_empty()
-            && take_attestations(world, attestations.into_iter().map(AttestedBytes::bare).collect())? == Verdict::Accept
-        {
-            return Ok(true);
+        if let Ok(Response::Attestations { attestations, perjuries }) = world.net().request(&peer, &request).await {
+            for perjury in &perjuries {
+                attestations::take_perjury(world, perjury)?;
+            }
+            new += attestations::take(world, attestations.into_iter().map(AttestedBytes::bare).collect())?.new;
         }
     }
-    Ok(false)
+    Ok(new > 0)
 }
 
 fn compute_peers(world: &World) -> Vec<PeerId> {

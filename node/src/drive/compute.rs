@@ -18,14 +18,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ao_protocol::attested::Attested;
 use ao_protocol::backoff::Backoff;
-use ao_protocol::compute::{self, Attestor, Job};
+use ao_protocol::compute::{self, Job};
 use ao_protocol::id::Id;
 use ao_protocol::log::{Durability, Log, LogError};
 use ao_protocol::message::Message;
 use ao_protocol::outcome::Outcome;
-use ao_protocol::wire::{self, Gossip};
 use tokio::sync::{Mutex as AsyncMutex, Notify, broadcast, oneshot};
 use tracing::{debug, warn};
 
@@ -353,33 +351,13 @@ impl Computer {
     fn record(&self, jobs: Vec<Job>, outcomes: Vec<Outcome>) -> Result<(), Stall> {
         let world = &self.0.world;
         let evaluated: Vec<(Job, Outcome)> = jobs.into_iter().zip(outcomes).collect();
-        let attestor = Attestor { network: world.network().hash(), signer: &**world.wallet() };
         let count = evaluated.len();
-        let (batch, attested) =
-            compute::record(evaluated, &attestor).map_err(|cause| Stall::Reason(cause.to_string()))?;
-        world.log().commit(batch, Durability::Relaxed)?;
+        let Some((process, slot)) = evaluated.last().map(|(job, _)| (job.process, job.slot)) else { return Ok(()) };
+        world.log().commit(compute::record(evaluated), Durability::Relaxed)?;
         world.tally().evaluated(count);
-        if let Some(attested) = attested {
-            let claim = attested.attestation().claim();
-            world.races().finished(claim.process, claim.slot, world.address());
-            world.changed(Change::Outcome { process: claim.process, slot: claim.slot });
-            publish(world, &attested);
-        }
+        world.changed(Change::Outcome { process, slot, evaluated: count as u64 });
         Ok(())
     }
-}
-
-/// Tells everybody; who misses it asks for it. The outcomes go along unless another unit was faster with them.
-fn publish(world: &World, attested: &Attested) {
-    let claim = attested.attestation().claim();
-    let first = world.races().of(claim.process, claim.slot).first().is_none_or(|first| first.unit == world.address());
-    let (net, shard) = (world.net().clone(), wire::shard(&claim.process));
-    let gossip = Gossip::Attestations(vec![attested.to_bytes(first)]);
-    tokio::spawn(async move {
-        if let Err(cause) = net.publish(shard, &gossip).await {
-            debug!(%cause, "an attestation was not published");
-        }
-    });
 }
 
 /// Where a worker needs more memory than its place has, and there are larger ones: the next try asks for one.

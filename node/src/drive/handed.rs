@@ -9,7 +9,7 @@ use ao_protocol::outcome::OutcomeRecord;
 /// Most attestations whose outcomes are kept, each with at most [`ao_protocol::attested::MAX_HANDED_BYTES`].
 const MAX_HANDED: usize = 1024;
 
-/// The outcomes by the chain that they add up to. What is not taken in time is asked for like any other outcome.
+/// The outcomes by the chain that they add up to. What is not taken over in time is asked for like any other outcome.
 #[derive(Default)]
 pub struct Handed(Mutex<Kept>);
 
@@ -36,15 +36,18 @@ impl Handed {
         }
     }
 
-    /// Takes out those from slot `first` up to slot `last`, if all of them are there.
-    pub fn take(&self, chain: &Digest, last: u64, first: u64) -> Option<Vec<OutcomeRecord>> {
-        let mut outcomes = {
-            let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            kept.outcomes.remove(chain)?
-        };
+    /// Those from slot `first` up to slot `last`, if all of them are there.
+    pub fn get(&self, chain: &Digest, last: u64, first: u64) -> Option<Vec<OutcomeRecord>> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let outcomes = kept.outcomes.get(chain)?;
         let wanted = usize::try_from((last + 1).checked_sub(first)?).ok()?;
         let known = outcomes.len().checked_sub(wanted)?;
-        Some(outcomes.split_off(known))
+        Some(outcomes.get(known..)?.to_vec())
+    }
+
+    /// They were taken over.
+    pub fn forget(&self, chain: &Digest) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).outcomes.remove(chain);
     }
 }
 
@@ -65,16 +68,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_needed_is_taken_out_once() {
+    fn what_is_needed_is_there_until_it_was_taken_over() {
         let (handed, chain) = (Handed::default(), Digest::from([1; 32]));
         handed.put(chain, outcomes(3));
         // Slots 5 to 7 are there.
-        assert_eq!(handed.take(&chain, 7, 6), Some(outcomes(3)[1..].to_vec()));
-        assert_eq!(handed.take(&chain, 7, 6), None);
-        handed.put(chain, outcomes(3));
-        assert_eq!(handed.take(&chain, 7, 4), None, "slot 4 is missing");
-        handed.put(chain, outcomes(3));
-        assert_eq!(handed.take(&chain, 7, 9), None);
+        assert_eq!(handed.get(&chain, 7, 6), Some(outcomes(3)[1..].to_vec()));
+        assert_eq!(handed.get(&chain, 7, 5), Some(outcomes(3)));
+        assert_eq!(handed.get(&chain, 7, 4), None, "slot 4 is missing");
+        assert_eq!(handed.get(&chain, 7, 9), None);
+        handed.forget(&chain);
+        assert_eq!(handed.get(&chain, 7, 6), None);
     }
 
     #[test]
@@ -84,7 +87,7 @@ mod tests {
         for n in 0..3 * MAX_HANDED {
             handed.put(chain(n), outcomes(1));
             handed.put(chain(n), outcomes(1));
-            handed.take(&chain(n / 2), 0, 0);
+            handed.forget(&chain(n / 2));
         }
         let kept = handed.0.lock().unwrap();
         assert!(kept.order.len() <= MAX_HANDED && kept.outcomes.len() <= MAX_HANDED);

@@ -4,14 +4,10 @@
 use std::sync::Arc;
 
 use ao_protocol::announcement::Role;
-use ao_protocol::attestation::Attestation;
-use ao_protocol::attested::AttestedBytes;
 use ao_protocol::compute;
-use ao_protocol::entry::Entry;
 use ao_protocol::evidence;
 use ao_protocol::id::Id;
 use ao_protocol::log::{Batch, Durability, Log, LogError, Write};
-use ao_protocol::process::Process;
 use ao_protocol::scheduler::{Refusal, Submission};
 use ao_protocol::wire::{
     EntryBytes, Gossip, ItemBytes, MAX_RANGE_BYTES, MAX_RANGE_ENTRIES, MAX_SUBMISSIONS, MAX_TIPS, Request, Response,
@@ -21,12 +17,13 @@ use tokio::sync::{Semaphore, mpsc};
 use tracing::{debug, warn};
 
 use super::assign;
+use super::attestations::{self, shown_below};
 use super::item_budget::ItemBudget;
 use super::location;
 use super::repair::{Follower, compare_tips};
 use super::scheduler::Scheduler;
 use super::unbundle;
-use super::{Change, World, room};
+use super::{World, room};
 use crate::http::PassedOn;
 use crate::net::{NetEvent, PeerId, Verdict};
 
@@ -112,7 +109,7 @@ impl Inbound {
                 if let Some(scheduler) = &self.scheduler
                     && item.tag("Origin-Slot").is_none()
                 {
-                    let submission = Submission { item, messenger };
+                    let submission = Submission::new(item, messenger);
                     for refusal in scheduler.submit(vec![submission]).await.iter().filter_map(|r| r.as_ref().err()) {
                         debug!(%refusal, "a gossiped message was not scheduled");
                     }
@@ -126,7 +123,9 @@ impl Inbound {
                 }
                 Ok(taken.verdict)
             }
-            Gossip::Attestations(attested) => take_attestations(world, attested),
+            Gossip::Attestations(attested) => Ok(attestations::take(world, attested)?.verdict),
+            Gossip::Commits(commits) => attestations::take_commits(world, &commits),
+            Gossip::Perjury(perjury) => attestations::take_perjury(world, &perjury),
             Gossip::Evidence(ours, theirs) => {
                 let mut batch = Batch::new();
                 match evidence::accept(world.log(), &mut batch, &(ours, theirs))? {
@@ -173,9 +172,11 @@ impl Inbound {
             Request::Range { process, from } => Response::Range(range(log, &process, from)?),
             Request::Item(id) => Response::Item(log.item(&id)?.map(|item| ItemBytes(item.bytes().to_vec()))),
             Request::Outcomes { process, from, to } => {
+                // Before this unit shows its result nobody gets it: it would be copied.
+                let below = shown_below(&self.world, &process)?.unwrap_or(u64::MAX).min(to.saturating_add(1));
                 let mut records = Vec::new();
                 let mut bytes = 0;
-                for slot in (from..=to).take(compute::MAX_SLOTS_PER_ATTESTATION as usize) {
+                for slot in (from..below).take(compute::MAX_SLOTS_PER_ATTESTATION as usize) {
                     let Some(record) = log.outcome(&process, slot)? else { break };
                     bytes += record.outcome.len();
                     if bytes > MAX_RANGE_BYTES && !records.is_empty() {
@@ -185,10 +186,7 @@ impl Inbound {
                 }
                 Response::Outcomes(records)
             }
-            Request::Attestations { process, from } => {
-                let own = log.next_attestation(&process, from, &[self.world.address()])?;
-                Response::Attestations(own.iter().map(Attestation::to_bytes).collect())
-            }
+            Request::Attestations { process, from } => attestations::answer(&self.world, &process, from)?,
             Request::Call(call) => Response::Answer(self.api.answer(call).await),
             Request::Location(scheduler) => {
                 let newest = location::newest(log, &scheduler)?;
@@ -211,8 +209,11 @@ impl Inbound {
         let mut verified = Vec::with_capacity(submissions.len());
         let mut refusals = Vec::new();
         for (place, submission) in submissions.into_iter().enumerate() {
-            match self.world.verified().verify_or_say(submission.item).await {
-                Ok(item) => verified.push(Submission { item, messenger: submission.messenger }),
+            match self.world.verified().verify_or_say(submission.item.clone()).await {
+                Ok(item) => {
+                    let SubmissionBytes { messenger, certificate, .. } = submission;
+                    verified.push(Submission { item, messenger, certificate });
+                }
                 Err(cause) => refusals.push((place, Refusal::Invalid(cause))),
             }
         }
@@ -248,51 +249,6 @@ fn range(log: &dyn Log, process: &Id, from: u64) -> Result<Vec<EntryBytes>, LogE
         entries.push(entry);
     }
     Ok(entries)
-}
-
-/// Verifies attestations and keeps those of units that the process trusts. The outcomes that came along wait for
-/// [`super::adopt`].
-pub fn take_attestations(world: &World, attested: Vec<AttestedBytes>) -> Result<Verdict, LogError> {
-    if world.lack_of_room(room::MIN_FREE_BYTES_TO_FOLLOW).is_some() {
-        return Ok(Verdict::Ignore);
-    }
-    let mut batch = Batch::new();
-    let mut changes = Vec::new();
-    let mut verdict = Verdict::Accept;
-    let trust = world.trust();
-    for bytes in attested {
-        let attested = match bytes.read() {
-            Ok(attested) => attested,
-            Err(cause) => {
-                debug!(%cause, "an attestation was refused");
-                return Ok(Verdict::Reject);
-            }
-        };
-        let attestation = attested.attestation().clone();
-        let claim = attestation.claim();
-        let spawn = world.log().entry(&claim.process, 0)?.map(|entry: Entry| entry.item);
-        let counts = spawn
-            .and_then(|item| Process::read(&item).ok())
-            .is_some_and(|process| compute::counts(&process, &attestation, &trust));
-        if !counts {
-            verdict = Verdict::Ignore;
-            continue;
-        }
-        world.races().finished(claim.process, claim.slot, attestation.unit());
-        changes.push(Change::Attestation { process: claim.process, slot: claim.slot });
-        // Compute units have their own.
-        if !world.plays(Role::Cu) {
-            world.handed().put(claim.outcome_chain, attested.into_outcomes());
-        }
-        batch.push(Write::Attestation(Box::new(attestation)));
-    }
-    if !batch.is_empty() {
-        world.log().commit(batch, Durability::Relaxed)?;
-    }
-    for change in changes {
-        world.changed(change);
-    }
-    Ok(verdict)
 }
 
 /// The roles of a unit as text, for people.

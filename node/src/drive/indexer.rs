@@ -42,7 +42,7 @@ async fn follow(world: &World) -> Result<(), LogError> {
 fn process(change: Change) -> Option<Id> {
     match change {
         Change::Entry { process, .. } => Some(process),
-        Change::Outcome { .. } | Change::Attestation { .. } | Change::Stalled { .. } => None,
+        Change::Outcome { .. } | Change::Attestation { .. } | Change::Commit { .. } | Change::Stalled { .. } => None,
     }
 }
 

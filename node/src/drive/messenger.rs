@@ -14,6 +14,7 @@ use ao_protocol::wallet::Signer;
 use tokio::sync::{broadcast, mpsc};
 use tracing::{debug, warn};
 
+use super::adopt::ask_for_attestations;
 use super::dead_letters::Redrive;
 use super::lookup::{self, Found};
 use super::retries::Waiting;
@@ -69,13 +70,18 @@ async fn deliver(world: &World, submitter: &Submitter, redrives: &mut mpsc::Rece
                 let _ = answers.send(Answer::Found(target, found)).await;
             });
         }
-        for submit in messenger.submissions(world.log(), now_ms())? {
+        for submit in messenger.submissions(world.log(), &world.trust(), now_ms())? {
             let (submitter, answers) = (submitter.clone(), answers.clone());
             tokio::spawn(async move {
                 let receipts = submitter.submit(submit.scheduler, &submit.submissions).await;
                 let places = receipts.map(|receipts| receipts.into_iter().map(place).collect());
                 let _ = answers.send(Answer::Receipts(submit, places)).await;
             });
+        }
+        for (process, slot) in messenger.uncertified() {
+            debug!(%process, slot, "what it sent waits for attestations");
+            let world = world.clone();
+            tokio::spawn(async move { ask_for_attestations(&world, &process, slot).await });
         }
         note_slowed(world, &mut messenger);
         commit(world, messenger.settle(), Durability::Relaxed)?;
@@ -84,7 +90,13 @@ async fn deliver(world: &World, submitter: &Submitter, redrives: &mut mpsc::Rece
         let wait = due.unwrap_or(IDLE).clamp(Duration::from_millis(1), IDLE);
         tokio::select! {
             change = changes.recv() => match change {
-                Ok(Change::Outcome { process, .. }) => messenger.wake(world.log(), &process, now_ms())?,
+                Ok(Change::Outcome { process, .. }) => wake(world, &mut messenger, &process)?,
+                // It may be what was missing for enough units to agree.
+                Ok(Change::Attestation { process, .. })
+                    if world.log().process(&process)?.is_some_and(|process| process.compute_quorum > 1) =>
+                {
+                    wake(world, &mut messenger, &process)?;
+                }
                 Ok(Change::Entry { process, slot: 0 }) => messenger.revive(world.log(), &process)?,
                 Ok(_) => {}
                 Err(broadcast::error::RecvError::Lagged(_)) => look_at_everything(world, &mut messenger)?,
@@ -106,10 +118,14 @@ async fn deliver(world: &World, submitter: &Submitter, redrives: &mut mpsc::Rece
     }
 }
 
+fn wake(world: &World, messenger: &mut Messenger, process: &Id) -> Result<(), LogError> {
+    messenger.wake(world.log(), &world.trust(), process, now_ms())
+}
+
 /// Wakes all processes, and what waits for targets that are processes by now.
 fn look_at_everything(world: &World, messenger: &mut Messenger) -> Result<(), LogError> {
     for process in world.processes()? {
-        messenger.wake(world.log(), &process, now_ms())?;
+        wake(world, messenger, &process)?;
     }
     let mut last = None;
     loop {

@@ -3,6 +3,8 @@
 
 pub mod adopt;
 pub mod assign;
+pub mod attestations;
+pub mod attesting;
 pub mod compute;
 pub mod cron;
 pub mod dead_letters;
@@ -24,28 +26,29 @@ pub mod submit;
 pub mod tally;
 pub mod unbundle;
 pub mod uploads;
+mod verdicts;
 pub mod verified;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ao_protocol::announcement::Role;
 use ao_protocol::id::{Address, Id};
 use ao_protocol::log::{Log, LogError};
 use ao_protocol::network::Network;
+use ao_protocol::race::Commits;
 use ao_protocol::trust::Trust;
 use ao_protocol::wallet::{Signer, Wallet};
 use ao_protocol::wire;
 use tokio::sync::{broadcast, watch};
 
 use crate::arweave::Block;
-use crate::net::{Net, Unit, Verdict};
+use crate::net::{Net, Unit};
 use crate::store::Store;
 use handed::Handed;
-use race::Races;
 use retries::Retries;
 use tally::Tally;
+use verdicts::Verdicts;
 use verified::Verified;
 
 /// How many changes a slow listener may be behind before it must look at everything.
@@ -70,13 +73,20 @@ pub enum Change {
         process: Id,
         /// The highest slot with an outcome.
         slot: u64,
+        /// How many slots this node evaluated itself; 0: they were taken over.
+        evaluated: u64,
     },
     /// This node can't compute a process.
     Stalled {
         /// Which process.
         process: Id,
     },
-    /// A unit's attestation came in.
+    /// A unit committed to an attestation that it will show.
+    Commit {
+        /// Which process.
+        process: Id,
+    },
+    /// A unit's attestation came in, or it was found that a unit lies.
     Attestation {
         /// Which process.
         process: Id,
@@ -92,33 +102,9 @@ impl Change {
             Change::Entry { process, .. }
             | Change::Outcome { process, .. }
             | Change::Attestation { process, .. }
+            | Change::Commit { process }
             | Change::Stalled { process } => process,
         }
-    }
-}
-
-/// How many gossip messages were judged how.
-#[derive(Debug, Default)]
-pub struct Verdicts {
-    accepted: AtomicU64,
-    ignored: AtomicU64,
-    rejected: AtomicU64,
-}
-
-impl Verdicts {
-    fn count(&self, verdict: Verdict) {
-        let counter = match verdict {
-            Verdict::Accept => &self.accepted,
-            Verdict::Ignore => &self.ignored,
-            Verdict::Reject => &self.rejected,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Accepted, ignored and rejected ones.
-    pub fn counts(&self) -> (u64, u64, u64) {
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        (count(&self.accepted), count(&self.ignored), count(&self.rejected))
     }
 }
 
@@ -137,7 +123,8 @@ struct Parts {
     verified: Verified,
     tally: Tally,
     changes: broadcast::Sender<Change>,
-    races: Races,
+    commits: Mutex<Commits>,
+    taking_attestations: Mutex<()>,
     retries: Retries,
     handed: Handed,
     newest_block: watch::Sender<Arc<Block>>,
@@ -168,7 +155,8 @@ impl World {
             verified: Verified::default(),
             tally: Tally::default(),
             changes,
-            races: Races::default(),
+            commits: Mutex::default(),
+            taking_attestations: Mutex::default(),
             retries: Retries::default(),
             handed: Handed::default(),
             newest_block,
@@ -263,9 +251,14 @@ impl World {
         &self.0.tally
     }
 
-    /// Who resolved which slot when, as this node saw it.
-    pub fn races(&self) -> &Races {
-        &self.0.races
+    /// Held by who takes in an attestation.
+    fn taking_attestations(&self) -> MutexGuard<'_, ()> {
+        self.0.taking_attestations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Commits to attestations that were not shown yet. Held for short: nothing is waited for meanwhile.
+    pub fn commits(&self) -> MutexGuard<'_, Commits> {
+        self.0.commits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What this node's messenger tries again.

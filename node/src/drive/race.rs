@@ -1,79 +1,76 @@
-//! Who resolved which slot first, as this node saw it: a bounded memory of when outcomes were attested.
+//! Looks after the races: finds units that attested something wrong, and credits the laps that are over.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
-use ao_protocol::id::{Address, Id};
+use ao_protocol::dissent::judge;
+use ao_protocol::id::Id;
+use ao_protocol::log::{Batch, Durability, Log, LogError};
+use ao_protocol::race::{SETTLED_AFTER_MS, settle};
+use tokio::sync::broadcast;
+use tokio::time::{Instant, MissedTickBehavior};
 
-use super::now_ms;
+use super::attestations::{accuse_of_dissent, knows_what_is_right};
+use super::{Change, World, now_ms, room};
 
-/// Most slots that are remembered.
-const MAX_RACES: usize = 20_000;
+/// Time between two looks at what happened.
+const LOOK: Duration = Duration::from_millis(500);
+/// A process is looked at for so long after something happened: laps are credited some time after they were run.
+const WATCHED: Duration = Duration::from_millis(SETTLED_AFTER_MS + 2_000);
 
-/// When a unit's attestation of a slot was first seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Finish {
-    /// The unit.
-    pub unit: Address,
-    /// Milliseconds since 1970 by this node's clock.
-    pub seen_ms: u64,
+/// Looks after the races until the log fails.
+pub async fn run(world: World) {
+    while world.goes_on(watch(&world).await).await {}
 }
 
-/// The memory. Reads and writes are short, so a mutex is enough.
-#[derive(Default)]
-pub struct Races {
-    seen: Mutex<Seen>,
-}
-
-#[derive(Default)]
-struct Seen {
-    finishes: BTreeMap<(Id, u64), Vec<Finish>>,
-    order: VecDeque<(Id, u64)>,
-}
-
-impl Races {
-    /// Notes that a unit's attestation of a slot is there now.
-    pub fn finished(&self, process: Id, slot: u64, unit: Address) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (process, slot);
-        if !seen.finishes.contains_key(&key) {
-            seen.order.push_back(key);
-            if seen.order.len() > MAX_RACES
-                && let Some(oldest) = seen.order.pop_front()
-            {
-                seen.finishes.remove(&oldest);
+async fn watch(world: &World) -> Result<(), LogError> {
+    let mut changes = world.changes();
+    let mut looks = tokio::time::interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let everything = || -> Result<BTreeMap<Id, Instant>, LogError> {
+        Ok(world.processes()?.into_iter().map(|process| (process, Instant::now() + WATCHED)).collect())
+    };
+    let mut watched = everything()?;
+    // Below this slot of a process all that was there was judged; what comes later is when it is taken in.
+    let mut judged: HashMap<Id, u64> = HashMap::new();
+    loop {
+        tokio::select! {
+            change = changes.recv() => match change {
+                Ok(Change::Outcome { process, .. } | Change::Attestation { process, .. }) => {
+                    watched.insert(process, Instant::now() + WATCHED);
+                }
+                Ok(_) => {}
+                Err(broadcast::error::RecvError::Lagged(_)) => watched = everything()?,
+                Err(broadcast::error::RecvError::Closed) => return Ok(()),
+            },
+            _ = looks.tick() => {
+                if world.lack_of_room(room::MIN_FREE_BYTES_TO_FOLLOW).is_some() {
+                    continue;
+                }
+                let now = Instant::now();
+                for process in watched.keys() {
+                    look(world, process, judged.entry(*process).or_default())?;
+                }
+                watched.retain(|_, until| *until > now);
             }
         }
-        let finishes = seen.finishes.entry(key).or_default();
-        if !finishes.iter().any(|finish| finish.unit == unit) {
-            finishes.push(Finish { unit, seen_ms: now_ms() });
-        }
-    }
-
-    /// The units in the order in which their attestations of a slot were seen.
-    pub fn of(&self, process: Id, slot: u64) -> Vec<Finish> {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.finishes.get(&(process, slot)).cloned().unwrap_or_default()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_is_first_and_the_oldest_is_forgotten() {
-        let races = Races::default();
-        let (process, a, b) = (Id::from([1; 32]), Address::from([1; 32]), Address::from([2; 32]));
-        races.finished(process, 0, b);
-        races.finished(process, 0, a);
-        races.finished(process, 0, b);
-        let units: Vec<Address> = races.of(process, 0).iter().map(|finish| finish.unit).collect();
-        assert_eq!(units, [b, a]);
-        for slot in 1..=MAX_RACES as u64 {
-            races.finished(process, slot, a);
+fn look(world: &World, id: &Id, judged: &mut u64) -> Result<(), LogError> {
+    let log = world.log();
+    let Some(process) = log.process(id)? else { return Ok(()) };
+    let Some(computed) = log.computed(id)? else { return Ok(()) };
+    let trust = world.trust();
+    if knows_what_is_right(world, &process)? {
+        let mut batch = Batch::new();
+        let liars = judge(log, &mut batch, &process, &trust, *judged, now_ms())?;
+        if !liars.is_empty() {
+            log.commit(batch, Durability::Synced)?;
         }
-        assert!(races.of(process, 0).is_empty());
-        assert_eq!(races.of(process, MAX_RACES as u64).len(), 1);
+        liars.iter().for_each(|unit| accuse_of_dissent(world, id, unit));
+        *judged = computed.slot + 1;
     }
+    let batch = settle(log, &process, &trust, now_ms())?;
+    if batch.is_empty() { Ok(()) } else { log.commit(batch, Durability::Relaxed) }
 }

@@ -66,6 +66,7 @@ impl Submitter {
         let bytes = |submission: &Submission| SubmissionBytes {
             item: ItemBytes(submission.item.bytes().to_vec()),
             messenger: submission.messenger,
+            certificate: submission.certificate.clone(),
         };
         let request = Request::Submit(submissions.iter().map(bytes).collect());
         let response =

@@ -14,6 +14,7 @@ pub struct Tally {
     no_process: AtomicU64,
     dead: AtomicU64,
     slowed: AtomicU64,
+    accused: AtomicU64,
 }
 
 impl Tally {
@@ -41,6 +42,16 @@ impl Tally {
     /// A process that sends to itself had to wait.
     pub fn slowed(&self) {
         add(&self.slowed, 1);
+    }
+
+    /// A compute unit was found lying.
+    pub fn accused(&self) {
+        add(&self.accused, 1);
+    }
+
+    /// How often a compute unit was found lying.
+    pub fn accusations(&self) -> u64 {
+        self.accused.load(Ordering::Relaxed)
     }
 
     /// How often a process that sends to itself had to wait.

@@ -1,5 +1,6 @@
 //! This implementation's own words: who the peers are, and what is known of a slot.
 
+use ao_protocol::agreement::next_of_each;
 use ao_protocol::id::Id;
 use ao_protocol::log::Log;
 use axum::extract::{Path, State};
@@ -8,7 +9,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use super::error::ApiError;
-use super::{Api, ENTRY_WAIT, dead_letters, trace};
+use super::{Api, ENTRY_WAIT, dead_letters, race, trace};
 
 pub(super) fn router() -> Router<Api> {
     Router::new()
@@ -60,7 +61,7 @@ async fn peers(State(api): State<Api>) -> Json<Value> {
     }))
 }
 
-/// A slot: its assignment, its outcome chain, and which units attested it in which order.
+/// A slot: its assignment, its outcome chain, and what units attested that covers it, the nearest first.
 async fn slot(State(api): State<Api>, Path((process, slot)): Path<(String, u64)>) -> Result<Json<Value>, ApiError> {
     let process: Id = process.parse().map_err(|cause| ApiError::BadRequest(format!("{cause}")))?;
     let (world, log) = (&api.world, api.world.log());
@@ -68,19 +69,12 @@ async fn slot(State(api): State<Api>, Path((process, slot)): Path<(String, u64)>
     let entry = entry.ok_or_else(|| ApiError::NotFound(format!("process {process} has no slot {slot}")))?;
     let statement = &entry.assignment.statement;
     let record = log.outcome(&process, slot)?;
-    let attestations = log.attestations(&process, slot)?;
-    let finishes = world.races().of(process, slot);
-    let attestations: Vec<Value> = attestations
-        .iter()
-        .map(|attestation| {
-            let seen = finishes.iter().find(|finish| finish.unit == attestation.unit());
-            json!({
-                "unit": attestation.unit().to_string(),
-                "outcome_chain": attestation.claim().outcome_chain.to_string(),
-                "seen_ms": seen.map(|finish| finish.seen_ms),
-            })
-        })
-        .collect();
+    let spawn = log.process(&process)?;
+    let units = spawn.as_ref().map(|spawn| world.trust().compute_units(spawn)).unwrap_or_default();
+    let mut attestations = Vec::new();
+    for seen in next_of_each(log, &process, &units, slot)? {
+        attestations.push(race::attestation(log, &seen)?);
+    }
     Ok(Json(json!({
         "process": process.to_string(),
         "slot": slot,

@@ -39,6 +39,8 @@ async fn root(State(api): State<Api>) -> Json<Value> {
 #[serde(rename_all = "kebab-case")]
 struct Of {
     process_id: Option<String>,
+    /// How many compute units must agree; without it any one's word is enough.
+    quorum: Option<String>,
 }
 
 /// The result of a message, waited for if it is not there yet. The id may be that of the process: its first slot.
@@ -50,15 +52,37 @@ async fn result(
 ) -> Result<Response, ApiError> {
     let id = query::id("message", &id)?;
     let process = query::process_id(&of.process_id)?;
-    let call = Call { path: format!("/cu/result/{id}?process-id={process}"), body: None };
+    let quorum = match query::number::<u32>("quorum", &of.quorum)? {
+        Some(0) => return Err(ApiError::BadRequest("query parameter quorum is 0; expected 1 or more".into())),
+        quorum => quorum,
+    };
+    if quorum > Some(1) && !api.world.follows(&process) {
+        let text =
+            format!("this node does not follow process {process}, so it can't tell who agrees; ask one that does");
+        return Err(ApiError::Unprocessable(text));
+    }
+    let asked = quorum.map_or_else(String::new, |quorum| format!("&quorum={quorum}"));
+    let call = Call { path: format!("/cu/result/{id}?process-id={process}{asked}"), body: None };
     if !api.world.follows(&process) && !passed.0 {
         return api.pass_on(Role::Cu, &process, call).await;
     }
     let (log, patience) = (api.world.log(), Patience::new(passed));
     let slot = api.world.wait_for(&process, patience.for_entry(), || log.slot_of_item(&process, &id)).await?;
     let unknown = || ApiError::NotFound(format!("message {id} is not in the log of process {process}"));
-    Ok(match api.resolve(&process, slot.ok_or_else(unknown)?, patience, call).await? {
-        Resolved::Here(record) => Json(outcome_json::result(&record.outcome)).into_response(),
+    let slot = slot.ok_or_else(unknown)?;
+    let resolved = match quorum {
+        // Then nobody's answer is enough.
+        Some(2..) => Resolved::Here(Box::new(api.outcome(&process, slot, patience.left()).await?)),
+        _ => api.resolve(&process, slot, patience, call).await?,
+    };
+    Ok(match resolved {
+        Resolved::Here(record) => {
+            let mut result = outcome_json::result(&record.outcome);
+            if let Some(quorum) = quorum {
+                result["Quorum"] = api.agreed(&process, slot, quorum, patience.left()).await?;
+            }
+            Json(result).into_response()
+        }
         Resolved::There(answer) => answer,
     })
 }

@@ -23,6 +23,7 @@ mod own_words;
 mod panics;
 mod passed_on;
 mod query;
+mod race;
 mod rate;
 mod request_id;
 mod server;

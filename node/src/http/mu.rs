@@ -125,7 +125,7 @@ impl Api {
         item: &VerifiedItem,
         messenger: Address,
     ) -> Result<VerifiedItem, ApiError> {
-        let submission = Submission { item: item.clone(), messenger };
+        let submission = Submission::new(item.clone(), messenger);
         let submissions = [submission];
         let mut submitted = std::pin::pin!(self.submitter.submit(process.scheduler, &submissions));
         let receipts = match tokio::time::timeout(SUBMIT_HEAD_START, &mut submitted).await {
@@ -221,6 +221,6 @@ async fn push(
         let text = format!("message {id} sent {entries} things; there is no number {number}");
         return Err(ApiError::NotFound(text));
     }
-    api.world.changed(Change::Outcome { process, slot });
+    api.world.changed(Change::Outcome { process, slot, evaluated: 0 });
     Ok((StatusCode::ACCEPTED, Json(json!({ "message": "Processing Message Result", "id": message }))))
 }

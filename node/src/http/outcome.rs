@@ -3,18 +3,22 @@
 
 use std::time::Duration;
 
+use ao_protocol::agreement::agreement;
 use ao_protocol::announcement::Role;
-use ao_protocol::id::Id;
+use ao_protocol::id::{Address, Id};
 use ao_protocol::log::Log;
 use ao_protocol::outcome::OutcomeRecord;
 use ao_protocol::wire::Call;
 use axum::http::StatusCode;
 use axum::response::Response;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::error::ApiError;
 use super::passed_on::FromPeer;
 use super::{Api, ENTRY_WAIT};
+use crate::drive::adopt;
+use crate::drive::attestations::shown_below;
 
 /// Longest wait for the outcome of a slot.
 const RESULT_WAIT: Duration = Duration::from_secs(30);
@@ -65,7 +69,9 @@ impl Api {
         call: Call,
     ) -> Result<Resolved, ApiError> {
         let here = |record| Resolved::Here(Box::new(record));
-        if self.computer.is_some() || patience.passed.0 {
+        // Where one unit's word is not enough, nor is one unit's answer.
+        let one_is_enough = self.world.log().process(process)?.is_none_or(|process| process.compute_quorum <= 1);
+        if self.computer.is_some() || patience.passed.0 || !one_is_enough {
             return self.outcome(process, slot, patience.left()).await.map(here);
         }
         match self.outcome(process, slot, HEAD_START.min(patience.left())).await {
@@ -94,12 +100,55 @@ impl Api {
         }
     }
 
+    /// Waits until so many units agree on a slot whose outcome is known here; who does, as it is shown.
+    pub(super) async fn agreed(
+        &self,
+        process: &Id,
+        slot: u64,
+        quorum: u32,
+        limit: Duration,
+    ) -> Result<Value, ApiError> {
+        let (world, log) = (&self.world, self.world.log());
+        let spawn = log.process(process)?;
+        let spawn = spawn.ok_or_else(|| ApiError::NotFound(format!("process {process} is not known")))?;
+        let units = world.trust().compute_units(&spawn).len();
+        if quorum as usize > units {
+            let text = format!("quorum is {quorum}, and process {process} trusts {units} compute units");
+            return Err(ApiError::BadRequest(text));
+        }
+        let stand = || agreement(log, &spawn, &world.trust());
+        let enough = || Ok(Some(stand()?).filter(|stand| stand.on(slot).count() >= quorum as usize));
+        if enough()?.is_none() {
+            // What was attested while this node was away does not come by itself.
+            let (world, process) = (world.clone(), *process);
+            tokio::spawn(async move { adopt::ask_for_attestations(&world, &process, slot).await });
+        }
+        let found = world.wait_for(process, limit, enough).await?;
+        let reached = found.is_some();
+        let stand = found.map_or_else(stand, Ok)?;
+        let (agree, differ): (Vec<Address>, Vec<Address>) =
+            (stand.on(slot).collect(), stand.differ.iter().map(|(unit, _)| *unit).collect());
+        let units = stand.agree.len() + stand.differ.len() + stand.silent.len();
+        if !reached {
+            let text = format!(
+                "{} of the {quorum} compute units that were asked for agree on slot {slot} of process {process}; \
+                 {} of all {units} attested something else",
+                agree.len(),
+                differ.len()
+            );
+            return Err(ApiError::NotYet(text));
+        }
+        let names = |units: &[Address]| units.iter().map(Address::to_string).collect::<Vec<_>>();
+        Ok(json!({ "asked": quorum, "agree": names(&agree), "differ": names(&differ), "of": units }))
+    }
+
     /// The outcome of a slot, waited for at most this long.
     pub(super) async fn outcome(&self, process: &Id, slot: u64, limit: Duration) -> Result<OutcomeRecord, ApiError> {
         let (world, log) = (&self.world, self.world.log());
         let stalled = || self.computer.as_ref().and_then(|computer| computer.stalled(process));
         let ready = || {
-            let record = log.outcome(process, slot)?.map(Ok);
+            let shown = shown_below(world, process)?.is_none_or(|below| slot < below);
+            let record = log.outcome(process, slot)?.filter(|_| shown).map(Ok);
             let never = || stalled().filter(|stalled| stalled.for_good).map(Err);
             Ok(record.or_else(never))
         };

@@ -10,7 +10,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use super::error::ApiError;
-use super::{Api, openapi, trace};
+use super::{Api, openapi, race, trace};
 use crate::drive::room;
 use crate::metrics;
 
@@ -20,6 +20,7 @@ pub(super) fn router() -> Router<Api> {
         .route("/metrics", get(numbers))
         .route("/openapi.json", get(async || Json(openapi::document())))
         .route("/trace/{id}", get(trace::get))
+        .route("/race/{process}", get(race::get))
 }
 
 /// Whether this node works: 200, or 503 with the reason. With a full disk it still serves what it has: 200, and `full`.

@@ -70,7 +70,7 @@ async fn post(
                 // It can't be scheduled by anybody: this node's own rule says why.
                 _ => api.world.address(),
             };
-            let submission = Submission { item, messenger: api.world.address() };
+            let submission = Submission::new(item, api.world.address());
             let receipts = api.submitter.submit(scheduler, &[submission]).await?;
             let silent = || ApiError::Upstream("the scheduler gave no answer".into());
             (receipts.into_iter().next().ok_or_else(silent)??, id)

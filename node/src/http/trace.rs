@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use ao_protocol::agreement::{fits, next_of_each};
 use ao_protocol::announcement::Role;
 use ao_protocol::entry::Entry;
 use ao_protocol::id::Id;
@@ -122,7 +123,7 @@ impl Tracer<'_> {
             shown["not_computed"] = json!(stalled.map_or_else(|| "not yet".to_string(), |stalled| stalled.reason));
             return Ok(shown);
         };
-        let first = log.entry(process, 0)?.and_then(|first| Process::read(&first.item).ok());
+        let first = log.process(process)?;
         let Some(sender) = first else { return Ok(shown) };
         shown["computed_by"] = computed_by(world, &sender, slot)?;
         show_outcome(&mut shown, &record);
@@ -269,11 +270,9 @@ fn tag(fields: &Value, name: &str) -> Value {
 /// The units whose attestations cover a slot, and when this node saw them.
 fn computed_by(world: &World, process: &Process, slot: u64) -> Result<Value, LogError> {
     let mut shown = Vec::new();
-    for unit in world.trust().compute_units(process) {
-        let Some(attestation) = world.log().next_attestation(&process.id(), slot, &[unit])? else { continue };
-        let finishes = world.races().of(process.id(), attestation.claim().slot);
-        let seen = finishes.iter().find(|finish| finish.unit == unit).map(|finish| finish.seen_ms);
-        shown.push(json!({ "unit": unit.to_string(), "seen_ms": seen }));
+    for seen in next_of_each(world.log(), &process.id(), &world.trust().compute_units(process), slot)? {
+        let (unit, agrees) = (seen.attestation.unit().to_string(), fits(world.log(), &seen.attestation)?);
+        shown.push(json!({ "unit": unit, "seen_ms": seen.seen_ms, "agrees": agrees }));
     }
     Ok(Value::Array(shown))
 }

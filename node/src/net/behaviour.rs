@@ -190,6 +190,8 @@ fn scores() -> PeerScoreParams {
     PeerScoreParams {
         topics: Topic::all().map(|kind| (kind.hash(), topic.clone())).collect::<HashMap<_, _>>(),
         topic_score_cap: 20.0,
+        // What a peer's unit did counts as it is; see [`super::Net::accuse`].
+        app_specific_weight: 1.0,
         // A test network lives on one address.
         ip_colocation_factor_weight: 0.0,
         ip_colocation_factor_whitelist: HashSet::new(),

@@ -72,6 +72,8 @@ pub const MAX_WAITING: usize = 1024;
 /// Most peers that are remembered for their quota or for another network.
 pub const MAX_REMEMBERED: usize = 4096;
 
+/// Most peers that are remembered because their units were found lying.
+pub const MAX_ACCUSED: usize = 1024;
 /// Most units in the directory.
 pub const MAX_UNITS: usize = 4096;
 /// Most units that may claim one peer.

@@ -209,6 +209,11 @@ impl Net {
         let _ = self.command(|done| Command::Block { peer: peer.clone(), blocked: false, done }).await;
     }
 
+    /// Sets what a peer's gossip score has lost by what its unit did, until this node ends; the worst stays.
+    pub async fn accuse(&self, peer: &PeerId, score: f64) {
+        let _ = self.command(|done| Command::Accuse { peer: peer.clone(), score, done }).await;
+    }
+
     /// The network file; none until it was learned.
     pub fn network(&self) -> Option<Arc<Network>> {
         self.0.network.get().cloned()

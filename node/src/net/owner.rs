@@ -25,7 +25,7 @@ use super::dialing::{Dialing, parse_multiaddr};
 use super::directory::Directory;
 use super::error::NetError;
 use super::greeting::Peer;
-use super::limits::{EVENT_RESERVE, LISTEN_TIMEOUT, MAX_REMEMBERED, Quota, SHUTDOWN_TIMEOUT, TICK};
+use super::limits::{EVENT_RESERVE, LISTEN_TIMEOUT, MAX_ACCUSED, MAX_REMEMBERED, Quota, SHUTDOWN_TIMEOUT, TICK};
 use super::metrics::NetMetrics;
 use super::peer::PeerId;
 use super::requests::Outbox;
@@ -42,6 +42,7 @@ pub(super) enum Command {
     Dial { address: Multiaddr, done: Answer<()> },
     Listening(oneshot::Sender<Vec<String>>),
     Block { peer: PeerId, blocked: bool, done: oneshot::Sender<()> },
+    Accuse { peer: PeerId, score: f64, done: oneshot::Sender<()> },
     Shutdown(oneshot::Sender<()>),
 }
 
@@ -59,6 +60,8 @@ pub(super) struct Owner {
     pub(super) unanswered: FuturesUnordered<BoxFuture<'static, (ResponseChannel<Response>, Response)>>,
     pub(super) unjudged: FuturesUnordered<BoxFuture<'static, (MessageId, PeerId, Verdict)>>,
     quotas: HashMap<PeerId, Quota>,
+    /// Peers whose units were found lying, and the score that they have for it.
+    accused: HashMap<PeerId, f64>,
     metrics: NetMetrics,
     commands: mpsc::Receiver<Command>,
     events: mpsc::Sender<NetEvent>,
@@ -91,6 +94,7 @@ impl Owner {
             unanswered: FuturesUnordered::new(),
             unjudged: FuturesUnordered::new(),
             quotas: HashMap::new(),
+            accused: HashMap::new(),
             metrics: config.metrics,
             commands,
             events,
@@ -174,6 +178,14 @@ impl Owner {
                 self.block(&peer, blocked);
                 let _ = done.send(());
             }
+            Command::Accuse { peer, score, done } => {
+                let worst = self.accused.get(&peer).map_or(score, |known| score.min(*known));
+                self.swarm.behaviour_mut().gossip.set_application_score(&peer.inner(), worst);
+                if self.accused.len() < MAX_ACCUSED || self.accused.contains_key(&peer) {
+                    self.accused.insert(peer, worst);
+                }
+                let _ = done.send(());
+            }
             // Ends the loop before it gets here.
             Command::Shutdown(_) => {}
         }
@@ -184,6 +196,10 @@ impl Owner {
         match event {
             SwarmEvent::Behaviour(event) => self.on_protocol_event(event),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                // Gossip forgets who was gone.
+                if let Some(score) = self.accused.get(&peer_id.into()) {
+                    self.swarm.behaviour_mut().gossip.set_application_score(&peer_id, *score);
+                }
                 self.on_connection(peer_id.into(), connection_id, endpoint.get_remote_address());
             }
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, cause, .. } => {

@@ -41,8 +41,8 @@ impl Kind {
         match gossip {
             Gossip::Message { .. } => Kind::Message,
             Gossip::Entries(_) => Kind::Entries,
-            Gossip::Attestations(_) => Kind::Attestations,
-            Gossip::Evidence(..) => Kind::Evidence,
+            Gossip::Attestations(_) | Gossip::Commits(_) => Kind::Attestations,
+            Gossip::Evidence(..) | Gossip::Perjury(_) => Kind::Evidence,
             Gossip::Announcement(_) => Kind::Announcements,
             Gossip::Item(_) => Kind::Items,
         }

@@ -1,18 +1,22 @@
 //! The log's reads and writes, as the protocol's rules want them, in terms of tables and keys.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use ao_protocol::attestation::Attestation;
+use ao_protocol::attestation::{Attestation, Seen};
+use ao_protocol::dissent::{Dissent, Perjury};
 use ao_protocol::id::{Address, Id};
 use ao_protocol::item::VerifiedItem;
 use ao_protocol::log::{Batch, Computed, DeadLetter, Delivery, Durability, Log, LogError, MAX_PAGE, Tip, Write};
 use ao_protocol::origin::DeliveryId;
 use ao_protocol::outcome::OutcomeRecord;
+use ao_protocol::process::Process;
+use ao_protocol::race::Account;
 use ao_protocol::wire::EntryBytes;
 use rocksdb::{WriteBatch, WriteOptions};
 
 use super::schema::{self, Place, Table};
-use super::{Bytes, Store, database, decode};
+use super::{Bytes, MAX_PROCESS_BYTES, MAX_PROCESSES, Store, database, decode};
 
 impl Log for Store {
     fn commit(&self, batch: Batch, durability: Durability) -> Result<(), LogError> {
@@ -58,6 +62,24 @@ impl Log for Store {
         self.read(Table::Entries, &schema::slot(process, slot))
     }
 
+    fn process(&self, process: &Id) -> Result<Option<Arc<Process>>, LogError> {
+        if let Some(known) = self.processes().get(process) {
+            return Ok(Some(known.clone()));
+        }
+        let read = self.read_process(process)?;
+        if let Some(read) = read.as_ref().filter(|read| read.item.bytes().len() <= MAX_PROCESS_BYTES) {
+            let mut known = self.processes();
+            // One makes room, whichever.
+            if known.len() >= MAX_PROCESSES
+                && let Some(other) = known.keys().next().copied()
+            {
+                known.remove(&other);
+            }
+            known.insert(*process, read.clone());
+        }
+        Ok(read)
+    }
+
     fn slot_of_item(&self, process: &Id, item: &Id) -> Result<Option<u64>, LogError> {
         self.read(Table::SlotsByItem, &schema::item(process, item))
     }
@@ -101,22 +123,42 @@ impl Log for Store {
         self.read(Table::Outcomes, &schema::slot(process, slot))
     }
 
-    fn attestations(&self, process: &Id, slot: u64) -> Result<Vec<Attestation>, LogError> {
-        let prefix = schema::slot(process, slot);
-        let found: Vec<(_, Vec<u8>)> = self.range(Table::Attestations, &prefix, &prefix, MAX_PAGE)?;
-        found.into_iter().map(|(key, bytes)| attestation(&key, &bytes)).collect()
+    fn evaluated(&self, process: &Id) -> Result<Option<u64>, LogError> {
+        self.read(Table::Evaluated, &schema::process(process))
     }
 
-    fn next_attestation(&self, process: &Id, from: u64, units: &[Address]) -> Result<Option<Attestation>, LogError> {
-        let from = schema::slot(process, from);
-        for found in self.iterate(Table::Attestations, process.as_ref(), &from)? {
-            let (key, value) = found.map_err(database)?;
-            if units.iter().any(|unit| key.ends_with(unit.as_ref())) {
-                let bytes: Vec<u8> = decode(Table::Attestations, &key, &value)?;
-                return attestation(&key, &bytes).map(Some);
-            }
-        }
-        Ok(None)
+    fn attestation(&self, process: &Id, unit: &Address, slot: u64) -> Result<Option<Seen>, LogError> {
+        let key = schema::attestation(process, unit, slot);
+        self.read(Table::Attestations, &key)?.map(|kept| seen(&key, kept)).transpose()
+    }
+
+    fn next_attestation(&self, process: &Id, unit: &Address, from: u64) -> Result<Option<Seen>, LogError> {
+        let (prefix, from) = (schema::of_unit(process, unit), schema::attestation(process, unit, from));
+        let found = self.range(Table::Attestations, &prefix, &from, 1)?.into_iter().next();
+        found.map(|(key, kept)| seen(&key, kept)).transpose()
+    }
+
+    fn last_attestation(&self, process: &Id, unit: &Address, until: u64) -> Result<Option<Seen>, LogError> {
+        let (prefix, until) = (schema::of_unit(process, unit), schema::attestation(process, unit, until));
+        let found = self.last_up_to(Table::Attestations, &prefix, &until)?;
+        found.map(|(key, kept)| seen(&key, kept)).transpose()
+    }
+
+    fn dissents(&self, process: &Id) -> Result<Vec<Dissent>, LogError> {
+        let found = self.range(Table::Dissents, process.as_ref(), process.as_ref(), MAX_PAGE)?;
+        Ok(found.into_iter().map(|(_, dissent)| dissent).collect())
+    }
+
+    fn perjury(&self, unit: &Address) -> Result<Option<Perjury>, LogError> {
+        self.read(Table::Perjuries, unit.as_ref())
+    }
+
+    fn credited(&self, process: &Id) -> Result<u64, LogError> {
+        Ok(self.read(Table::Credited, &schema::process(process))?.unwrap_or(0))
+    }
+
+    fn race_account(&self, unit: &Address) -> Result<Account, LogError> {
+        Ok(self.read(Table::RaceAccounts, unit.as_ref())?.unwrap_or_default())
     }
 
     fn pushed(&self, root: &Id, by: &Address) -> Result<u64, LogError> {
@@ -187,10 +229,14 @@ fn behind(id: &Id) -> Vec<u8> {
     key
 }
 
-fn attestation(key: &[u8], bytes: &[u8]) -> Result<Attestation, LogError> {
-    Attestation::from_own_store(bytes).map_err(|cause| LogError::Damaged {
+/// An attestation as it is kept: when it came, when the commit to it did, and what was signed.
+pub(super) type KeptAttestation = (u64, Option<u64>, Vec<u8>);
+
+fn seen(key: &[u8], (seen_ms, committed_ms, bytes): KeptAttestation) -> Result<Seen, LogError> {
+    let attestation = Attestation::from_own_store(&bytes).map_err(|cause| LogError::Damaged {
         record: Table::Attestations.name(),
         key: key.iter().map(|byte| format!("{byte:02x}")).collect(),
         cause: cause.to_string(),
-    })
+    })?;
+    Ok(Seen { attestation, seen_ms, committed_ms })
 }

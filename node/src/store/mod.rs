@@ -12,11 +12,14 @@ mod transactions;
 mod upload;
 mod write;
 
+use std::collections::HashMap;
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ao_protocol::id::Id;
 use ao_protocol::log::{LogError, MAX_PAGE};
+use ao_protocol::process::Process;
 use ao_protocol::wire;
 use rocksdb::properties::{BLOCK_CACHE_USAGE, CUR_SIZE_ALL_MEM_TABLES, ESTIMATE_TABLE_READERS_MEM};
 use rocksdb::statistics::{StatsLevel, Ticker};
@@ -48,6 +51,10 @@ const WRITE_BUFFER_BYTES: usize = 16 * 1024 * 1024;
 const WRITE_BUFFERS_BYTES: usize = 32 * 1024 * 1024;
 /// Most files that RocksDB keeps open.
 const MAX_OPEN_FILES: i32 = 512;
+
+/// Most processes that are kept as they were read, and the largest spawn of those: 32 MiB together.
+const MAX_PROCESSES: usize = 2048;
+const MAX_PROCESS_BYTES: usize = 16 * 1024;
 
 /// The system's words for a full disk, which RocksDB hands on.
 const NO_SPACE: &str = "No space left on device";
@@ -99,6 +106,8 @@ pub struct Store {
     options: Options,
     /// The sequence that the next indexed item gets; whoever indexes holds it until that is written.
     sequence: Mutex<u64>,
+    /// Processes that were read from their first slots, which never change.
+    processes: Mutex<HashMap<Id, Arc<Process>>>,
     /// Whether synced commits are synced; false only in the test that shows that this matters.
     sync: bool,
 }
@@ -131,7 +140,14 @@ impl Store {
                 _ => StoreError::Unusable { folder, cause },
             }
         })?;
-        let mut store = Store { db, folder: folder.to_path_buf(), options, sequence: Mutex::new(0), sync: true };
+        let mut store = Store {
+            db,
+            folder: folder.to_path_buf(),
+            options,
+            sequence: Mutex::new(0),
+            processes: Mutex::default(),
+            sync: true,
+        };
         store.check_format(folder)?;
         let unusable = |cause: LogError| StoreError::Unusable { folder: folder.into(), cause: cause.to_string() };
         store.sequence = Mutex::new(store.next_sequence().map_err(unusable)?);
@@ -182,6 +198,10 @@ impl Store {
         ]
     }
 
+    fn processes(&self) -> MutexGuard<'_, HashMap<Id, Arc<Process>>> {
+        self.processes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Where it is.
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -223,6 +243,22 @@ impl Store {
         let mut options = ReadOptions::default();
         options.set_iterate_range(rocksdb::PrefixRange(prefix));
         Ok(self.db.iterator_cf_opt(self.table(table)?, options, IteratorMode::From(from, Direction::Forward)))
+    }
+
+    /// The record with the highest key up to this one among those that start with `prefix`.
+    fn last_up_to<T: DeserializeOwned>(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        until: &[u8],
+    ) -> Result<Option<(Bytes, T)>, LogError> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_range(rocksdb::PrefixRange(prefix));
+        let from = IteratorMode::From(until, Direction::Reverse);
+        let Some(found) = self.db.iterator_cf_opt(self.table(table)?, options, from).next() else { return Ok(None) };
+        let (key, value) = found.map_err(database)?;
+        let record = decode(table, &key, &value)?;
+        Ok(Some((key, record)))
     }
 
     /// The record with the highest key of a table.

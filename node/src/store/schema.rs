@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::transactions::DataRoot;
 
 /// Version of everything below. A database of another version is not opened.
-pub(super) const FORMAT_VERSION: u32 = 7;
+pub(super) const FORMAT_VERSION: u32 = 8;
 
 /// Key of the format version in the default column family.
 pub(super) const FORMAT_KEY: &[u8] = b"format";
@@ -37,8 +37,18 @@ pub(super) enum Table {
     Snapshots,
     /// process, slot, number → piece of that snapshot
     SnapshotPieces,
-    /// process, slot, unit → attestation
+    /// process → last slot that was evaluated here
+    Evaluated,
+    /// process, unit, slot → attestation, and when it came
     Attestations,
+    /// process, unit → what it attested and is wrong
+    Dissents,
+    /// unit → proof that it lies
+    Perjuries,
+    /// unit → what it did in all races
+    RaceAccounts,
+    /// process → next slot whose race is to be credited
+    Credited,
     /// process → next slot to settle
     Delivered,
     /// delivery → its state
@@ -91,7 +101,7 @@ pub(super) enum Table {
 
 impl Table {
     /// All tables, to open them.
-    pub(super) const ALL: [Table; 34] = [
+    pub(super) const ALL: [Table; 39] = [
         Table::Entries,
         Table::Tips,
         Table::SlotsByItem,
@@ -101,7 +111,12 @@ impl Table {
         Table::Computed,
         Table::Snapshots,
         Table::SnapshotPieces,
+        Table::Evaluated,
         Table::Attestations,
+        Table::Dissents,
+        Table::Perjuries,
+        Table::RaceAccounts,
+        Table::Credited,
         Table::Delivered,
         Table::Deliveries,
         Table::Waiting,
@@ -140,7 +155,12 @@ impl Table {
             Table::Computed => "computed",
             Table::Snapshots => "snapshots",
             Table::SnapshotPieces => "snapshot-pieces",
+            Table::Evaluated => "evaluated",
             Table::Attestations => "attestations",
+            Table::Dissents => "dissents",
+            Table::Perjuries => "perjuries",
+            Table::RaceAccounts => "race-accounts",
+            Table::Credited => "credited",
             Table::Delivered => "delivered",
             Table::Deliveries => "deliveries",
             Table::Waiting => "waiting",
@@ -177,6 +197,7 @@ impl Table {
                 | Table::Items
                 | Table::Tips
                 | Table::Dead
+                | Table::Perjuries
                 | Table::Pushed
                 | Table::Positions
                 | Table::Carriers
@@ -254,11 +275,19 @@ pub(super) fn item(process: &Id, item: &Id) -> [u8; 64] {
     key
 }
 
-/// process, slot, unit
-pub(super) fn attestation(process: &Id, at: u64, unit: &Address) -> [u8; 72] {
+/// process, unit
+pub(super) fn of_unit(process: &Id, unit: &Address) -> [u8; 64] {
+    let mut key = [0; 64];
+    key[..32].copy_from_slice(process.as_ref());
+    key[32..].copy_from_slice(unit.as_ref());
+    key
+}
+
+/// process, unit, slot
+pub(super) fn attestation(process: &Id, unit: &Address, slot: u64) -> [u8; 72] {
     let mut key = [0; 72];
-    key[..40].copy_from_slice(&slot(process, at));
-    key[40..].copy_from_slice(unit.as_ref());
+    key[..64].copy_from_slice(&of_unit(process, unit));
+    key[64..].copy_from_slice(&slot.to_be_bytes());
     key
 }
 

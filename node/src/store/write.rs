@@ -1,5 +1,6 @@
 //! What each write of a batch puts where.
 
+use ao_protocol::dissent::Dissent;
 use ao_protocol::item::VerifiedItem;
 use ao_protocol::log::{Computed, DeadLetter, DeliveryState, Log, LogError, Write};
 use ao_protocol::wire::ItemBytes;
@@ -8,6 +9,7 @@ use rocksdb::WriteBatch;
 use super::Store;
 use super::document::Document;
 use super::index::Indexing;
+use super::log::KeptAttestation;
 use super::schema::{self, Place, Table};
 
 impl Store {
@@ -49,15 +51,30 @@ impl Store {
             // Its index entries need more: see `write_item`.
             Write::Item(_) => Ok(()),
             Write::Outcome { process, slot, record } => {
-                let computed = Computed { slot: *slot, chain: record.chain() };
+                let computed = Computed::after(*slot, record);
                 self.put(batch, Table::Outcomes, &schema::slot(process, *slot), record)?;
                 self.put(batch, Table::Computed, &schema::process(process), &computed)
             }
-            Write::Attestation(attestation) => {
-                let claim = attestation.claim();
-                let key = schema::attestation(&claim.process, claim.slot, &attestation.unit());
-                self.put(batch, Table::Attestations, &key, &attestation.to_bytes())
+            Write::Evaluated { process, slot } => self.put(batch, Table::Evaluated, &schema::process(process), slot),
+            Write::Attestation(seen) => {
+                let claim = seen.attestation.claim();
+                let key = schema::attestation(&claim.process, &seen.attestation.unit(), claim.slot);
+                let kept: KeptAttestation = (seen.seen_ms, seen.committed_ms, seen.attestation.to_bytes());
+                self.put(batch, Table::Attestations, &key, &kept)
             }
+            Write::Dissent(dissent) => {
+                let key = schema::of_unit(&dissent.process, &dissent.unit);
+                match self.read::<Dissent>(Table::Dissents, &key)? {
+                    Some(_) => Ok(()),
+                    None => self.put(batch, Table::Dissents, &key, dissent),
+                }
+            }
+            Write::Perjury { unit, perjury } => match self.perjury(unit)? {
+                Some(_) => Ok(()),
+                None => self.put(batch, Table::Perjuries, unit.as_ref(), perjury),
+            },
+            Write::Account { unit, account } => self.put(batch, Table::RaceAccounts, unit.as_ref(), account),
+            Write::Credited { process, next } => self.put(batch, Table::Credited, &schema::process(process), next),
             Write::Delivery(delivery) => {
                 if let Some(target) = &delivery.id.target {
                     let key = schema::waiting(target, &delivery.id);

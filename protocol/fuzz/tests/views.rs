@@ -92,7 +92,8 @@ fn views() {
                 let _ = module.limits(&item);
             }
             let _ = Announcement::read(&item, 1);
-            let bare = EntryBytes { assignment: ItemBytes(item.bytes().to_vec()), item: None, proof: None };
+            let bare =
+                EntryBytes { assignment: ItemBytes(item.bytes().to_vec()), item: None, proof: None, certificate: None };
             let _ = evidence::accept(&MemoryLog::new(), &mut Batch::new(), &(bare.clone(), bare)).unwrap();
             let assignment = Assignment::read(item);
             decoded.count(process.is_ok() || assignment.is_ok());

@@ -29,7 +29,7 @@ fn entry() -> EntryBytes {
         .tag("Type", "Process")
         .tag("Module", Id::from([9; 32]).to_string())
         .tag("Scheduler", unit().address().to_string());
-    let submission = Submission { item: spawn.sign(&unit()).unwrap(), messenger: unit().address() };
+    let submission = Submission::new(spawn.sign(&unit()).unwrap(), unit().address());
     let trust = Trust { network: Network::open("fuzz").into(), announced: Vec::new() };
     let moment = Moment { now_ms: 1, block_height: 0 };
     let (log, mut batch) = (MemoryLog::new(), Batch::new());
@@ -52,7 +52,7 @@ fn attestation() -> Vec<u8> {
 #[test]
 fn messages() {
     let item = entry().assignment;
-    let submission = SubmissionBytes { item: item.clone(), messenger: unit().address() };
+    let submission = SubmissionBytes { item: item.clone(), messenger: unit().address(), certificate: None };
     let good = [
         wire::encode(&Gossip::Entries(vec![entry(), entry()])),
         wire::encode(&Gossip::Attestations(vec![AttestedBytes::bare(attestation())])),

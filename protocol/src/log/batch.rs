@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 
 use super::{Delivery, Log, LogError, Tip};
-use crate::attestation::Attestation;
+use crate::attestation::Seen;
+use crate::dissent::{Dissent, Perjury};
 use crate::entry::Entry;
 use crate::id::{Address, Id};
 use crate::item::VerifiedItem;
 use crate::origin::DeliveryId;
 use crate::outcome::OutcomeRecord;
+use crate::race::Account;
 use crate::wire::EntryBytes;
 
 /// One write.
@@ -36,8 +38,38 @@ pub enum Write {
         /// What it gave.
         record: Box<OutcomeRecord>,
     },
-    /// A compute unit's attestation.
-    Attestation(Box<Attestation>),
+    /// This node evaluated all slots of a process up to this one itself.
+    Evaluated {
+        /// Which process.
+        process: Id,
+        /// The last one.
+        slot: u64,
+    },
+    /// A compute unit's attestation. It takes the place of what the unit attested before of that slot.
+    Attestation(Box<Seen>),
+    /// What a unit attested and is wrong. The first one of each unit and process stays.
+    Dissent(Box<Dissent>),
+    /// The proof that a unit lies. The first one stays.
+    Perjury {
+        /// Which unit.
+        unit: Address,
+        /// The proof.
+        perjury: Box<Perjury>,
+    },
+    /// What a unit did in all races.
+    Account {
+        /// Which unit.
+        unit: Address,
+        /// All of it.
+        account: Account,
+    },
+    /// The races of a process are credited below this slot.
+    Credited {
+        /// Which process.
+        process: Id,
+        /// The next slot.
+        next: u64,
+    },
     /// The state of an outbox entry on its way.
     Delivery(Box<Delivery>),
     /// The messenger settled all slots below this one.

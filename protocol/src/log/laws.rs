@@ -5,15 +5,17 @@
 
 use super::{Batch, Delivery, DeliveryState, Durability, Log, Tip, Write};
 use crate::assignment::Statement;
-use crate::attestation::{Attestation, Claim};
+use crate::attestation::{Attestation, Claim, Seen};
 use crate::cron::Firing;
+use crate::dissent::{Dissent, Perjury};
 use crate::entry::Entry;
-use crate::id::{Address, Digest, Id};
+use crate::id::{Digest, Id};
 use crate::item::ItemBuilder;
 use crate::module::LUA_FORMAT;
 use crate::network::Network;
 use crate::origin::{DeliveryId, Origin, OutboxIndex, OutboxKind};
 use crate::outcome::{Outcome, OutcomeRecord, first_chain};
+use crate::race::Account;
 use crate::scheduler::{Moment, Submission, assign};
 use crate::trust::Trust;
 use crate::wallet::{Signer, Wallet};
@@ -25,7 +27,8 @@ pub fn all<L: Log>(make: &dyn Fn() -> L) {
     firings_are_found_and_their_last_is_known(&make());
     pages_are_in_order_and_bounded(&make());
     outcomes_move_the_cursor(&make());
-    attestations_are_found_from_a_slot_on(&make());
+    attestations_are_found_by_unit_and_slot(&make());
+    what_is_known_of_units_stays(&make());
     deliveries_keep_their_latest_state(&make());
     what_waits_for_a_process_is_found_by_it(&make());
     of_two_slots_the_last_is_found(&make());
@@ -66,7 +69,7 @@ fn schedule(log: &dyn Log, n: u8, length: u64) -> Vec<Entry> {
                 must(message.tag("Data-Protocol", "ao").tag("Type", "Message").sign(&wallet(2)))
             }
         };
-        let submission = Submission { item, messenger: signer.address() };
+        let submission = Submission::new(item, signer.address());
         let mut batch = Batch::new();
         let moment = Moment { now_ms: slot, block_height: 0 };
         let receipt = must(must(assign(log, &mut batch, &submission, moment, &trust, &signer)));
@@ -186,30 +189,69 @@ fn attestation(process: Id, slot: u64, unit: &Wallet) -> Attestation {
     must(claim.sign(unit))
 }
 
-fn attestations_are_found_from_a_slot_on(log: &dyn Log) {
+fn seen(attestation: Attestation, seen_ms: u64) -> Seen {
+    Seen { attestation, seen_ms, committed_ms: seen_ms.checked_sub(10) }
+}
+
+fn attestations_are_found_by_unit_and_slot(log: &dyn Log) {
     let (process, other) = (Id::from([1; 32]), Id::from([2; 32]));
     let (near, far) = (wallet(3), wallet(4));
     let mut batch = Batch::new();
-    for attestation in [
+    for (n, attestation) in [
         attestation(process, 3, &far),
         attestation(process, 3, &near),
         attestation(process, 300, &near),
         attestation(other, 4, &near),
-    ] {
-        batch.push(Write::Attestation(Box::new(attestation)));
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        batch.push(Write::Attestation(Box::new(seen(attestation, 8 + n as u64))));
     }
     must(log.commit(batch, Durability::Relaxed));
-    let mut units = [near.address(), far.address()];
-    units.sort();
-    let found: Vec<Address> = must(log.attestations(&process, 3)).iter().map(Attestation::unit).collect();
-    assert_eq!(found, units);
-    let next = |from, units: &[Address]| {
-        must(log.next_attestation(&process, from, units)).map(|found| (found.claim().slot, found.unit()))
+    let (near_unit, far_unit) = (near.address(), far.address());
+    let expected = |slot, unit: &Wallet, at| Some(seen(attestation(process, slot, unit), at));
+    assert_eq!(must(log.attestation(&process, &near_unit, 3)), expected(3, &near, 9));
+    assert_eq!(must(log.attestation(&process, &near_unit, 4)), None);
+    let next = |unit, from| must(log.next_attestation(&process, unit, from));
+    assert_eq!(next(&far_unit, 0), expected(3, &far, 8));
+    assert_eq!(next(&near_unit, 4), expected(300, &near, 10));
+    assert_eq!(next(&far_unit, 4), None, "not another unit's");
+    assert_eq!(next(&near_unit, 301), None, "not another process's");
+    let last = |unit, until| must(log.last_attestation(&process, unit, until));
+    assert_eq!(last(&near_unit, u64::MAX), expected(300, &near, 10));
+    assert_eq!(last(&near_unit, 299), expected(3, &near, 9), "slots are in the order of numbers");
+    assert_eq!(last(&near_unit, 2), None);
+    assert_eq!(must(log.last_attestation(&other, &far_unit, u64::MAX)), None);
+}
+
+fn what_is_known_of_units_stays(log: &dyn Log) {
+    let (process, unit, honest) = (Id::from([1; 32]), wallet(3).address(), wallet(4).address());
+    let dissent = |slot, unit| Dissent {
+        process,
+        unit,
+        slot,
+        attestation: vec![1, 2],
+        right: Digest::from([7; 32]),
+        found_ms: 5,
     };
-    assert_eq!(next(0, &[far.address()]), Some((3, far.address())));
-    assert_eq!(next(4, &units), Some((300, near.address())), "slots are in the order of numbers");
-    assert_eq!(next(4, &[far.address()]), None);
-    assert_eq!(next(301, &units), None, "another process's attestation is not taken");
+    let perjury = |n: u8| Perjury { one: vec![n], other: vec![2] };
+    assert_eq!(must(log.evaluated(&process)), None);
+    for n in 1..=2u8 {
+        let mut batch = Batch::new();
+        batch.push(Write::Dissent(Box::new(dissent(u64::from(n), unit))));
+        batch.push(Write::Perjury { unit, perjury: Box::new(perjury(n)) });
+        batch.push(Write::Account { unit, account: Account { slots_won: n.into(), ..Account::default() } });
+        batch.push(Write::Credited { process, next: n.into() });
+        batch.push(Write::Evaluated { process, slot: n.into() });
+        must(log.commit(batch, Durability::Relaxed));
+    }
+    assert_eq!(must(log.dissents(&process)), [dissent(1, unit)], "the first stays");
+    assert_eq!(must(log.dissents(&Id::from([2; 32]))), []);
+    assert_eq!((must(log.perjury(&unit)), must(log.perjury(&honest))), (Some(perjury(1)), None));
+    assert_eq!(must(log.race_account(&unit)).slots_won, 2, "the latest counts");
+    assert_eq!(must(log.race_account(&honest)), Account::default());
+    assert_eq!((must(log.credited(&process)), must(log.evaluated(&process))), (2, Some(2)));
 }
 
 fn deliveries_keep_their_latest_state(log: &dyn Log) {
@@ -297,7 +339,7 @@ fn of_two_slots_the_last_is_found(log: &dyn Log) {
     let mut again = entries[1].clone();
     again.assignment.statement.slot = 2;
     let again = must(again.assignment.statement.clone().sign(&wallet(1)));
-    let entry = Entry { assignment: again, item: entries[1].item.clone(), proof: None };
+    let entry = Entry { assignment: again, item: entries[1].item.clone(), proof: None, certificate: None };
     let mut batch = Batch::new();
     batch.push(Write::Entry(Box::new(entry)));
     must(log.commit(batch, Durability::Synced));
@@ -325,7 +367,7 @@ fn a_batch_sees_itself(log: &dyn Log) {
     let mut slots = Vec::new();
     for n in [1u8, 2, 1] {
         let item = ItemBuilder::new().target(process).anchor([n; 32]).tag("Data-Protocol", "ao").tag("Type", "Message");
-        let submission = Submission { item: must(item.sign(&wallet(2))), messenger: signer.address() };
+        let submission = Submission::new(must(item.sign(&wallet(2))), signer.address());
         let moment = Moment { now_ms: 1, block_height: 0 };
         let receipt = must(must(assign(log, &mut batch, &submission, moment, &trust, &signer)));
         slots.push((receipt.entry.slot(), receipt.new));

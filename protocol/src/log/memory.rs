@@ -1,14 +1,17 @@
 //! A log in memory, for the simulation and for tests of rules.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Batch, Computed, DeadLetter, Delivery, DeliveryState, Durability, Log, LogError, MAX_PAGE, Tip, Write};
-use crate::attestation::Attestation;
+use crate::attestation::Seen;
+use crate::dissent::{Dissent, Perjury};
 use crate::id::{Address, Id};
 use crate::item::VerifiedItem;
 use crate::origin::DeliveryId;
 use crate::outcome::OutcomeRecord;
+use crate::process::Process;
+use crate::race::Account;
 use crate::wire::EntryBytes;
 
 /// A log that lives as long as the value. Cloning it copies everything: a crash that loses what was not synced is a
@@ -22,6 +25,8 @@ pub struct MemoryLog {
 struct Tables {
     entries: BTreeMap<(Id, u64), EntryBytes>,
     tips: BTreeMap<Id, Tip>,
+    /// Read from their first slots.
+    processes: BTreeMap<Id, Arc<Process>>,
     slots_by_item: BTreeMap<(Id, Id), u64>,
     slots_by_delivery: BTreeMap<DeliveryId, (Id, u64)>,
     items: BTreeMap<Id, VerifiedItem>,
@@ -30,7 +35,12 @@ struct Tables {
     pushed: BTreeMap<(Id, Address), u64>,
     outcomes: BTreeMap<(Id, u64), OutcomeRecord>,
     computed: BTreeMap<Id, Computed>,
-    attestations: BTreeMap<(Id, u64, Address), Attestation>,
+    evaluated: BTreeMap<Id, u64>,
+    attestations: BTreeMap<(Id, Address, u64), Seen>,
+    dissents: BTreeMap<(Id, Address), Dissent>,
+    perjuries: BTreeMap<Address, Perjury>,
+    accounts: BTreeMap<Address, Account>,
+    credited: BTreeMap<Id, u64>,
     delivered: BTreeMap<Id, u64>,
     deliveries: BTreeMap<DeliveryId, Delivery>,
     evidence: BTreeMap<Id, (EntryBytes, EntryBytes)>,
@@ -84,12 +94,27 @@ impl Tables {
                 self.items.insert(item.id(), item);
             }
             Write::Outcome { process, slot, record } => {
-                self.computed.insert(process, Computed { slot, chain: record.chain() });
+                self.computed.insert(process, Computed::after(slot, &record));
                 self.outcomes.insert((process, slot), *record);
             }
-            Write::Attestation(attestation) => {
-                let claim = attestation.claim();
-                self.attestations.insert((claim.process, claim.slot, attestation.unit()), *attestation);
+            Write::Evaluated { process, slot } => {
+                self.evaluated.insert(process, slot);
+            }
+            Write::Attestation(seen) => {
+                let (claim, unit) = (seen.attestation.claim(), seen.attestation.unit());
+                self.attestations.insert((claim.process, unit, claim.slot), *seen);
+            }
+            Write::Dissent(dissent) => {
+                self.dissents.entry((dissent.process, dissent.unit)).or_insert(*dissent);
+            }
+            Write::Perjury { unit, perjury } => {
+                self.perjuries.entry(unit).or_insert(*perjury);
+            }
+            Write::Account { unit, account } => {
+                self.accounts.insert(unit, account);
+            }
+            Write::Credited { process, next } => {
+                self.credited.insert(process, next);
             }
             Write::Delivery(delivery) => {
                 self.deliveries.insert(delivery.id, *delivery);
@@ -121,6 +146,17 @@ impl Log for MemoryLog {
         let tables = self.tables();
         let above = tables.tips.iter().filter(|(id, _)| after.is_none_or(|after| *id > after));
         Ok(above.take(limit.min(MAX_PAGE)).map(|(id, tip)| (*id, tip.clone())).collect())
+    }
+
+    fn process(&self, process: &Id) -> Result<Option<Arc<Process>>, LogError> {
+        if let Some(known) = self.tables().processes.get(process) {
+            return Ok(Some(known.clone()));
+        }
+        let read = self.read_process(process)?;
+        if let Some(read) = &read {
+            self.tables().processes.insert(*process, read.clone());
+        }
+        Ok(read)
     }
 
     fn entry_bytes(&self, process: &Id, slot: u64) -> Result<Option<EntryBytes>, LogError> {
@@ -161,18 +197,42 @@ impl Log for MemoryLog {
         Ok(self.tables().outcomes.get(&(*process, slot)).cloned())
     }
 
-    fn attestations(&self, process: &Id, slot: u64) -> Result<Vec<Attestation>, LogError> {
-        let (first, last) = (Address::from([0; 32]), Address::from([255; 32]));
-        let tables = self.tables();
-        let range = tables.attestations.range((*process, slot, first)..=(*process, slot, last));
-        Ok(range.take(MAX_PAGE).map(|(_, attestation)| attestation.clone()).collect())
+    fn evaluated(&self, process: &Id) -> Result<Option<u64>, LogError> {
+        Ok(self.tables().evaluated.get(process).copied())
     }
 
-    fn next_attestation(&self, process: &Id, from: u64, units: &[Address]) -> Result<Option<Attestation>, LogError> {
-        let (first, last) = (Address::from([0; 32]), Address::from([255; 32]));
+    fn attestation(&self, process: &Id, unit: &Address, slot: u64) -> Result<Option<Seen>, LogError> {
+        Ok(self.tables().attestations.get(&(*process, *unit, slot)).cloned())
+    }
+
+    fn next_attestation(&self, process: &Id, unit: &Address, from: u64) -> Result<Option<Seen>, LogError> {
         let tables = self.tables();
-        let mut range = tables.attestations.range((*process, from, first)..=(*process, u64::MAX, last));
-        Ok(range.find(|((_, _, unit), _)| units.contains(unit)).map(|(_, attestation)| attestation.clone()))
+        let mut found = tables.attestations.range((*process, *unit, from)..=(*process, *unit, u64::MAX));
+        Ok(found.next().map(|(_, seen)| seen.clone()))
+    }
+
+    fn last_attestation(&self, process: &Id, unit: &Address, until: u64) -> Result<Option<Seen>, LogError> {
+        let tables = self.tables();
+        let mut found = tables.attestations.range((*process, *unit, 0)..=(*process, *unit, until));
+        Ok(found.next_back().map(|(_, seen)| seen.clone()))
+    }
+
+    fn dissents(&self, process: &Id) -> Result<Vec<Dissent>, LogError> {
+        let tables = self.tables();
+        let found = tables.dissents.range((*process, Address::from([0; 32]))..=(*process, Address::from([255; 32])));
+        Ok(found.take(MAX_PAGE).map(|(_, dissent)| dissent.clone()).collect())
+    }
+
+    fn perjury(&self, unit: &Address) -> Result<Option<Perjury>, LogError> {
+        Ok(self.tables().perjuries.get(unit).cloned())
+    }
+
+    fn credited(&self, process: &Id) -> Result<u64, LogError> {
+        Ok(self.tables().credited.get(process).copied().unwrap_or(0))
+    }
+
+    fn race_account(&self, unit: &Address) -> Result<Account, LogError> {
+        Ok(self.tables().accounts.get(unit).cloned().unwrap_or_default())
     }
 
     fn delivered(&self, process: &Id) -> Result<u64, LogError> {

@@ -9,15 +9,20 @@ mod dead_letter;
 pub mod laws;
 mod memory;
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::attestation::Attestation;
+use crate::attestation::Seen;
+use crate::dissent::{Dissent, Perjury};
 use crate::entry::Entry;
 use crate::id::{Address, Digest, Id};
 use crate::item::VerifiedItem;
 use crate::origin::DeliveryId;
 use crate::outcome::OutcomeRecord;
+use crate::process::{Process, ProcessError};
+use crate::race::Account;
 use crate::wire::{EntryBytes, ItemBytes};
 
 pub use batch::{Batch, Write};
@@ -56,6 +61,15 @@ pub struct Computed {
     pub slot: u64,
     /// The outcome chain after it.
     pub chain: Digest,
+    /// The assignment in that slot.
+    pub assignment: Id,
+}
+
+impl Computed {
+    /// After the outcome of a slot.
+    pub fn after(slot: u64, record: &OutcomeRecord) -> Computed {
+        Computed { slot, chain: record.chain(), assignment: record.assignment }
+    }
 }
 
 /// What became of an outbox entry.
@@ -155,10 +169,23 @@ pub trait Log: Send + Sync {
     fn computed(&self, process: &Id) -> Result<Option<Computed>, LogError>;
     /// The outcome of a slot.
     fn outcome(&self, process: &Id, slot: u64) -> Result<Option<OutcomeRecord>, LogError>;
-    /// All attestations that end at a slot, in the order of their units' addresses.
-    fn attestations(&self, process: &Id, slot: u64) -> Result<Vec<Attestation>, LogError>;
-    /// The lowest slot from `from` on at which one of these units' attestations ends.
-    fn next_attestation(&self, process: &Id, from: u64, units: &[Address]) -> Result<Option<Attestation>, LogError>;
+    /// The highest slot that this node evaluated itself: all up to there.
+    fn evaluated(&self, process: &Id) -> Result<Option<u64>, LogError>;
+
+    /// A unit's attestation that ends at a slot.
+    fn attestation(&self, process: &Id, unit: &Address, slot: u64) -> Result<Option<Seen>, LogError>;
+    /// A unit's attestation that ends at the lowest slot from `from` on.
+    fn next_attestation(&self, process: &Id, unit: &Address, from: u64) -> Result<Option<Seen>, LogError>;
+    /// A unit's attestation that ends at the highest slot up to `until`.
+    fn last_attestation(&self, process: &Id, unit: &Address, until: u64) -> Result<Option<Seen>, LogError>;
+    /// What units attested of a process that is known to be wrong, one for each unit, in the order of their addresses.
+    fn dissents(&self, process: &Id) -> Result<Vec<Dissent>, LogError>;
+    /// The proof that a unit lies, if there is one.
+    fn perjury(&self, unit: &Address) -> Result<Option<Perjury>, LogError>;
+    /// The next slot of a process whose race is to be credited.
+    fn credited(&self, process: &Id) -> Result<u64, LogError>;
+    /// What a unit did in all races.
+    fn race_account(&self, unit: &Address) -> Result<Account, LogError>;
 
     /// The next slot of a process whose outbox this node's messenger has not settled; 0 when it never looked.
     fn delivered(&self, process: &Id) -> Result<u64, LogError>;
@@ -176,6 +203,21 @@ pub trait Log: Send + Sync {
     -> Result<Vec<DeadLetter>, LogError>;
     /// Two assignments of one slot, if such evidence against the process's scheduler is known.
     fn evidence(&self, process: &Id) -> Result<Option<(EntryBytes, EntryBytes)>, LogError>;
+
+    /// A process as its slot 0 describes it; none for one that is not known. Often asked for: implementations keep what
+    /// they read.
+    fn process(&self, process: &Id) -> Result<Option<Arc<Process>>, LogError>;
+
+    /// The same, read from slot 0.
+    fn read_process(&self, process: &Id) -> Result<Option<Arc<Process>>, LogError> {
+        let Some(first) = self.entry(process, 0)? else { return Ok(None) };
+        let damaged = |cause: ProcessError| LogError::Damaged {
+            record: "process",
+            key: process.to_string(),
+            cause: cause.to_string(),
+        };
+        Process::read(&first.item).map(|process| Some(Arc::new(process))).map_err(damaged)
+    }
 
     /// One slot, read.
     fn entry(&self, process: &Id, slot: u64) -> Result<Option<Entry>, LogError> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::outbox::{self, OutboxError, Sender};
 use crate::id::Id;
-use crate::item::VerifiedItem;
+use crate::item::ItemBuilder;
 use crate::log::{Delivery, DeliveryState, Log, LogError};
 use crate::origin::{DeliveryId, Origin, OutboxKind};
 use crate::outcome::{MAX_OUTBOX_ENTRIES, OutboxEntry, Outcome};
@@ -36,7 +36,7 @@ pub(super) fn deliveries(
 ) -> Result<Vec<Delivery>, LogError> {
     let ids: BTreeSet<DeliveryId> = known.iter().map(|delivery| delivery.id).collect();
     let mut deliveries = known;
-    for draft in drafts(sender.process, sender.entry.slot(), outcome) {
+    for draft in drafts(sender.source.process, sender.source.entry.slot(), outcome) {
         let scheduled = log.slot_of_delivery(&draft.id)?;
         if let (Part::Spawn(spawn, position), Some((child, _))) = (&draft.part, scheduled) {
             let notice = spawned_notice(sender, spawn, *position, &child);
@@ -53,7 +53,7 @@ pub(super) fn deliveries(
 
 /// Whether this node's log shows every entry of an outbox as scheduled, Spawned notices included.
 pub(super) fn all_scheduled(log: &dyn Log, sender: &Sender<'_>, outcome: &Outcome) -> Result<bool, LogError> {
-    for draft in drafts(sender.process, sender.entry.slot(), outcome) {
+    for draft in drafts(sender.source.process, sender.source.entry.slot(), outcome) {
         // What can't be delivered by anybody is never scheduled.
         if matches!(draft.part, Part::NoProcess | Part::Unreadable(_)) {
             continue;
@@ -62,7 +62,7 @@ pub(super) fn all_scheduled(log: &dyn Log, sender: &Sender<'_>, outcome: &Outcom
             return Ok(false);
         }
         if let Part::Spawn(_, position) = draft.part
-            && log.slot_of_delivery(&notice_id(sender.process, sender.entry.slot(), position))?.is_none()
+            && log.slot_of_delivery(&notice_id(sender.source.process, sender.source.entry.slot(), position))?.is_none()
         {
             return Ok(false);
         }
@@ -120,8 +120,8 @@ pub fn trace<'a>(
 
 /// The notice to the parent that its spawn became `child`.
 pub(super) fn spawned_notice(sender: &Sender<'_>, spawn: &OutboxEntry, position: usize, child: &Id) -> Delivery {
-    let id = notice_id(sender.process, sender.entry.slot(), position);
-    with_item(id, sender, sender.spawned(spawn, child, &id.origin))
+    let id = notice_id(sender.source.process, sender.source.entry.slot(), position);
+    with_item(id, sender, sender.source.spawned(spawn, child, &id.origin))
 }
 
 fn notice_id(process: &Process, slot: u64, position: usize) -> DeliveryId {
@@ -172,21 +172,21 @@ fn drafts<'a>(process: &Process, slot: u64, outcome: &'a Outcome) -> Vec<Draft<'
 fn delivery(sender: &Sender<'_>, draft: Draft<'_>) -> Delivery {
     let Draft { id, part } = draft;
     let item = match part {
-        Part::Message(entry, target) => sender.message(entry, target, &id.origin),
-        Part::Spawn(entry, _) => sender.spawn(entry, &id.origin),
-        Part::Assign(message, receiver) => sender.assign(message, receiver, &id.origin),
+        Part::Message(entry, target) => sender.source.message(entry, target, &id.origin),
+        Part::Spawn(entry, _) => sender.source.spawn(entry, &id.origin),
+        Part::Assign(message, receiver) => Ok(sender.source.assign(message, receiver, &id.origin)),
         Part::Unreadable(cause) => Err(cause),
         Part::NoProcess => {
-            return Delivery { id, item: None, depth: sender.depth(), state: DeliveryState::NoProcess };
+            return Delivery { id, item: None, depth: sender.source.depth(), state: DeliveryState::NoProcess };
         }
     };
     with_item(id, sender, item)
 }
 
 /// A delivery of an item, or a dead letter when it can't be made.
-fn with_item(id: DeliveryId, sender: &Sender<'_>, item: Result<VerifiedItem, OutboxError>) -> Delivery {
-    let depth = sender.depth();
-    match item {
+fn with_item(id: DeliveryId, sender: &Sender<'_>, item: Result<ItemBuilder, OutboxError>) -> Delivery {
+    let depth = sender.source.depth();
+    match item.and_then(|item| sender.sign(item)) {
         Ok(item) => {
             let item = Some(ItemBytes(item.bytes().to_vec()));
             Delivery { id, item, depth, state: DeliveryState::Pending }

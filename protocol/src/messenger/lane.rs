@@ -4,17 +4,21 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::backoff::Backoff;
+use crate::certificate::Certificate;
 use crate::id::{Address, Id};
 use crate::item::VerifiedItem;
 use crate::log::{Log, LogError};
 use crate::origin::{DeliveryId, OutboxKind};
 use crate::scheduler::Submission;
+use crate::trust::Trust;
 use crate::wire::{MAX_RANGE_BYTES, MAX_SUBMISSIONS};
 
 /// Wait before the first retry, in milliseconds.
 const FIRST_RETRY_MS: u64 = 250;
 /// Longest wait between retries, in milliseconds.
 const LAST_RETRY_MS: u64 = 30_000;
+/// Wait for attestations that a certificate lacks, in milliseconds.
+const UNCERTIFIED_RETRY_MS: u64 = 1000;
 /// After so many failures in a row a lane is parked: it is still tried, but nothing waits for it.
 const PARKED_AFTER: u32 = 8;
 
@@ -63,6 +67,8 @@ pub(super) struct Lane {
     under_way: Option<VecDeque<DeliveryId>>,
     backoff: Backoff,
     not_before_ms: u64,
+    /// The slot of an entry that could not be certified, since this was last asked.
+    uncertified: Option<u64>,
 }
 
 impl Default for Lane {
@@ -73,6 +79,7 @@ impl Default for Lane {
             under_way: None,
             backoff: Backoff::new(FIRST_RETRY_MS, LAST_RETRY_MS),
             not_before_ms: 0,
+            uncertified: None,
         }
     }
 }
@@ -108,10 +115,13 @@ impl Lane {
     pub(super) fn take(
         &mut self,
         log: &dyn Log,
+        trust: &Trust,
         now_ms: u64,
         most: usize,
     ) -> Result<Option<(Address, Vec<Submission>)>, LogError> {
         let Some(scheduler) = self.scheduler.filter(|_| self.is_ready(now_ms)) else { return Ok(None) };
+        let source = self.queue.first().map(|id| id.origin.process);
+        let process = source.map(|source| log.process(&source)).transpose()?.flatten();
         let mut submissions = Vec::new();
         let mut ids = VecDeque::new();
         let mut bytes = 0;
@@ -133,11 +143,34 @@ impl Lane {
                 break;
             }
             let item = VerifiedItem::from_own_store(item.0).map_err(|cause| damaged(&cause.to_string()))?;
-            submissions.push(Submission { messenger: item.address(), item });
+            let certificate = match &process {
+                Some(process) if process.compute_quorum > 1 => {
+                    match Certificate::of(log, process, trust, &id.origin)? {
+                        Some(certificate) => Some(Box::new(certificate)),
+                        // A unit was found lying since it was certain, or what units attested of that slot is not
+                        // here, but only what they attested of later ones.
+                        None => {
+                            self.uncertified = Some(id.origin.slot);
+                            break;
+                        }
+                    }
+                }
+                _ => None,
+            };
+            submissions.push(Submission { messenger: item.address(), item, certificate });
             ids.push_back(*id);
+        }
+        if submissions.is_empty() {
+            self.not_before_ms = now_ms.saturating_add(UNCERTIFIED_RETRY_MS);
+            return Ok(None);
         }
         self.under_way = Some(ids);
         Ok(Some((scheduler, submissions)))
+    }
+
+    /// The slot of an entry whose certificate lacks attestations, once.
+    pub(super) fn take_uncertified(&mut self) -> Option<u64> {
+        self.uncertified.take()
     }
 
     /// The request came back; when not all of it is settled, the rest waits.

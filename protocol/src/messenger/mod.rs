@@ -3,7 +3,8 @@
 //! A state machine over the log. Its work is the log plus a cursor per process; everything in memory can be made again
 //! from there, so after a failed commit or a restart a new value takes over. Call order for a driver:
 //!
-//! 1. [`Messenger::wake`] for every process at start and whenever an outcome was recorded; [`Messenger::revive`] for
+//! 1. [`Messenger::wake`] for every process at start and whenever an outcome was recorded, or attested where the
+//!    process asks for a quorum; [`Messenger::revive`] for
 //!    every target that is waited for at start, and whenever a process appears.
 //! 2. [`Messenger::expand`] → commit the batch synced. Only then
 //! 3. [`Messenger::submissions`] → submit each; answer each with [`Messenger::on_receipts`] (commit what it returns) or
@@ -18,7 +19,7 @@
 mod dead_letters;
 mod expansion;
 mod lane;
-mod outbox;
+pub(crate) mod outbox;
 mod pace;
 mod targets;
 mod work;
@@ -26,16 +27,16 @@ mod work;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
+use crate::agreement::certain;
 use crate::evidence;
 use crate::id::{Address, Id};
 use crate::log::{Batch, Delivery, DeliveryState, Log, LogError, Write};
 use crate::origin::{DeliveryId, OutboxKind};
-use crate::process::Process;
 use crate::scheduler::Refusal;
 use crate::trust::{Trust, rank_delay_ms};
 use crate::wallet::Signer;
 use lane::{Lane, LaneKey};
-use outbox::Sender;
+use outbox::{Sender, Source};
 use work::Work;
 
 pub use dead_letters::MAX_REDRIVEN_BYTES;
@@ -62,6 +63,8 @@ pub struct Messenger {
     sought: BTreeSet<Id>,
     /// Processes that wait because they send to themselves too fast, and until when.
     slowed: BTreeMap<Id, u64>,
+    /// Slots whose entries lack attestations to be certified, by process.
+    uncertified: BTreeMap<Id, u64>,
     /// The process at which the last expansion stopped before all was looked at, if it did.
     unfinished: Option<Id>,
 }
@@ -82,13 +85,16 @@ impl Messenger {
         Messenger::default()
     }
 
-    /// Tells that a process may have outcomes whose outbox is not settled.
-    pub fn wake(&mut self, log: &dyn Log, process: &Id, now_ms: u64) -> Result<(), LogError> {
+    /// Tells that a process may have outcomes, or units that agree on them, so that an outbox can be delivered.
+    pub fn wake(&mut self, log: &dyn Log, trust: &Trust, process: &Id, now_ms: u64) -> Result<(), LogError> {
+        let Some(read) = log.process(process)? else {
+            return Ok(());
+        };
         if !self.works.contains_key(process) {
             self.works.insert(*process, Work::new(log.delivered(process)?));
         }
-        if let (Some(work), Some(computed)) = (self.works.get_mut(process), log.computed(process)?) {
-            work.outcomes_seen(computed.slot, now_ms);
+        if let (Some(work), Some(certain)) = (self.works.get_mut(process), certain(log, &read, trust)?) {
+            work.certain_until(certain, now_ms);
         }
         self.awake.insert(*process);
         Ok(())
@@ -144,18 +150,20 @@ impl Messenger {
             return Ok(Step::Asleep);
         }
         let slot = work.next();
+        if !work.is_certain(slot) {
+            return Ok(Step::Asleep);
+        }
         let Some(record) = log.outcome(id, slot)? else { return Ok(Step::Asleep) };
         if evidence::disputed_from(log, id)?.is_some_and(|from| slot >= from) {
             return Ok(Step::Asleep);
         }
-        let (Some(entry), Some(first)) = (log.entry(id, slot)?, log.entry(id, 0)?) else { return Ok(Step::Asleep) };
+        let (Some(entry), Some(process)) = (log.entry(id, slot)?, log.process(id)?) else { return Ok(Step::Asleep) };
         let seen_ms = work.seen_ms(slot).unwrap_or(now_ms);
         let (mut deliveries, mut pending) = (Vec::new(), Vec::new());
         if record.outcome.entries() > 0
-            && let Ok(process) = Process::read(&first.item)
             && let Some(rank) = trust.rank(&process, slot, entry.assignment.statement.messenger, &signer.address())
         {
-            let sender = Sender { process: &process, entry: &entry, signer };
+            let sender = Sender { source: Source { process: &process, entry: &entry }, signer };
             let known = log.deliveries(id, slot)?;
             // Nothing is signed for another messenger's slot before its turn has passed.
             if rank > 0 && known.is_empty() && now_ms < seen_ms + rank_delay_ms(rank) {
@@ -206,7 +214,7 @@ impl Messenger {
     }
 
     /// What is to be submitted now. Each must be answered.
-    pub fn submissions(&mut self, log: &dyn Log, now_ms: u64) -> Result<Vec<Submit>, LogError> {
+    pub fn submissions(&mut self, log: &dyn Log, trust: &Trust, now_ms: u64) -> Result<Vec<Submit>, LogError> {
         let mut submits = Vec::new();
         for (key, lane) in &mut self.lanes {
             let mut own = match key.source == key.target {
@@ -219,14 +227,23 @@ impl Messenger {
                 self.slowed.insert(key.source, own.next_ms());
                 continue;
             }
-            if let Some((scheduler, submissions)) = lane.take(log, now_ms, most)? {
+            if let Some((scheduler, submissions)) = lane.take(log, trust, now_ms, most)? {
                 if let Some(own) = &mut own {
                     own.spend(lane.sent_under_way(), now_ms);
                 }
                 submits.push(Submit { lane: *key, scheduler, submissions });
             }
+            if let Some(slot) = lane.take_uncertified() {
+                self.uncertified.insert(key.source, slot);
+            }
         }
         Ok(submits)
+    }
+
+    /// Slots from which on attestations of a process are to be asked for, since this was last asked: what they sent
+    /// waits for them.
+    pub fn uncertified(&mut self) -> BTreeMap<Id, u64> {
+        std::mem::take(&mut self.uncertified)
     }
 
     /// Processes that were slowed since this was last asked because they send to themselves without end, and when each
@@ -304,16 +321,14 @@ impl Messenger {
         batch: &mut Batch,
     ) -> Result<(), LogError> {
         let origin = spawn.origin;
-        let (Some(entry), Some(first)) = (log.entry(&origin.process, origin.slot)?, log.entry(&origin.process, 0)?)
+        let (Some(entry), Some(process)) = (log.entry(&origin.process, origin.slot)?, log.process(&origin.process)?)
         else {
             return Ok(());
         };
         let Some(record) = log.outcome(&origin.process, origin.slot)? else { return Ok(()) };
         let position = origin.index.position as usize;
-        let (Ok(process), Some(sent)) = (Process::read(&first.item), record.outcome.spawns.get(position)) else {
-            return Ok(());
-        };
-        let sender = Sender { process: &process, entry: &entry, signer };
+        let Some(sent) = record.outcome.spawns.get(position) else { return Ok(()) };
+        let sender = Sender { source: Source { process: &process, entry: &entry }, signer };
         let notice = expansion::spawned_notice(&sender, sent, position, child);
         if notice.state == DeliveryState::Pending {
             self.enqueue(notice.id);
@@ -362,7 +377,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::compute::{self, Attestor};
+    use crate::compute;
     use crate::entry::Entry;
     use crate::id::Address;
     use crate::item::ItemBuilder;
@@ -403,7 +418,7 @@ mod tests {
                     .tag("Scheduler", setting.scheduler.address().to_string());
                 let item = item.sign(&unit(2)).unwrap();
                 setting.processes.push(item.id());
-                let submission = Submission { item, messenger: unit(MESSENGERS[0]).address() };
+                let submission = Submission::new(item, unit(MESSENGERS[0]).address());
                 setting.assign(&submission).unwrap();
             }
             setting
@@ -420,15 +435,13 @@ mod tests {
         /// The next slot of the first process has this outcome.
         fn sends(&self, outcome: Outcome) {
             let jobs = compute::next(&self.log, &self.processes[0], 1).unwrap();
-            let attestor = Attestor { network: self.trust.network.hash(), signer: &unit(5) };
             let evaluated = jobs.into_iter().map(|job| (job, outcome.clone())).collect();
-            let (batch, _) = compute::record(evaluated, &attestor).unwrap();
-            self.log.commit(batch, Durability::Relaxed).unwrap();
+            self.log.commit(compute::record(evaluated), Durability::Relaxed).unwrap();
         }
 
         /// One round of a messenger against the scheduler; gives how many items were submitted.
         fn round(&self, messenger: &mut Messenger, signer: &Wallet, now_ms: u64) -> usize {
-            messenger.wake(&self.log, &self.processes[0], now_ms).unwrap();
+            messenger.wake(&self.log, &self.trust, &self.processes[0], now_ms).unwrap();
             let batch = messenger.expand(&self.log, &self.trust, signer, now_ms).unwrap();
             self.log.commit(batch, Durability::Synced).unwrap();
             for target in messenger.lookups(now_ms) {
@@ -437,7 +450,7 @@ mod tests {
                 self.log.commit(batch, Durability::Synced).unwrap();
             }
             let mut submitted = 0;
-            for submit in messenger.submissions(&self.log, now_ms).unwrap() {
+            for submit in messenger.submissions(&self.log, &self.trust, now_ms).unwrap() {
                 assert_eq!(submit.scheduler, self.scheduler.address());
                 submitted += submit.submissions.len();
                 let places: Vec<_> = submit.submissions.iter().map(|submission| self.assign(submission)).collect();
@@ -517,11 +530,11 @@ mod tests {
         setting.sends(messages(vec![to(&setting.processes[1].to_string(), &[])]));
         // It gets as far as the submission, and is gone before the receipt.
         let mut first = Messenger::new();
-        first.wake(&setting.log, &setting.processes[0], 0).unwrap();
+        first.wake(&setting.log, &setting.trust, &setting.processes[0], 0).unwrap();
         let batch = first.expand(&setting.log, &setting.trust, &unit(3), 0).unwrap();
         setting.log.commit(batch, Durability::Synced).unwrap();
         setting.finds(&mut first, 1);
-        let lost = first.submissions(&setting.log, 0).unwrap();
+        let lost = first.submissions(&setting.log, &setting.trust, 0).unwrap();
         assert_eq!(setting.assign(&lost[0].submissions[0]), Ok((setting.processes[1], 1)));
 
         assert_eq!(setting.round(&mut Messenger::new(), &unit(3), 0), 1);
@@ -596,24 +609,27 @@ mod tests {
         let setting = Setting::new(2);
         setting.sends(messages(vec![to(&setting.processes[1].to_string(), &[])]));
         let mut messenger = Messenger::new();
-        messenger.wake(&setting.log, &setting.processes[0], 0).unwrap();
+        messenger.wake(&setting.log, &setting.trust, &setting.processes[0], 0).unwrap();
         let batch = messenger.expand(&setting.log, &setting.trust, &unit(3), 0).unwrap();
         setting.log.commit(batch, Durability::Synced).unwrap();
         setting.finds(&mut messenger, 1);
         let mut now = 0;
         let mut waits = Vec::new();
         for _ in 0..12 {
-            let submit = messenger.submissions(&setting.log, now).unwrap().remove(0);
-            assert!(messenger.submissions(&setting.log, now).unwrap().is_empty(), "one request at a time");
+            let submit = messenger.submissions(&setting.log, &setting.trust, now).unwrap().remove(0);
+            assert!(
+                messenger.submissions(&setting.log, &setting.trust, now).unwrap().is_empty(),
+                "one request at a time"
+            );
             messenger.on_failure(&submit, now);
             let due = messenger.next_due_ms().unwrap();
-            assert!(messenger.submissions(&setting.log, due - 1).unwrap().is_empty());
+            assert!(messenger.submissions(&setting.log, &setting.trust, due - 1).unwrap().is_empty());
             waits.push(due - now);
             now = due;
         }
         assert!(waits.windows(2).all(|pair| pair[0] <= pair[1]), "{waits:?}");
         assert!(waits[0] < waits[11] && waits[11] <= 30_000, "{waits:?}");
-        let submit = messenger.submissions(&setting.log, now).unwrap().remove(0);
+        let submit = messenger.submissions(&setting.log, &setting.trust, now).unwrap().remove(0);
         let place = setting.assign(&submit.submissions[0]);
         messenger.on_receipts(&setting.log, &submit, &[place], &unit(3), now).unwrap();
         assert_eq!(messenger.next_due_ms(), None);
@@ -628,7 +644,7 @@ mod tests {
             let anchor = *blake3::hash(&n.to_le_bytes()).as_bytes();
             let item = ItemBuilder::new().target(setting.processes[0]).anchor(anchor).tag("Data-Protocol", "ao");
             let item = item.tag("Type", "Message").sign(&unit(2)).unwrap();
-            setting.assign(&Submission { item, messenger: unit(3).address() }).unwrap();
+            setting.assign(&Submission::new(item, unit(3).address())).unwrap();
         };
         let mut messenger = Messenger::new();
         let mut now = 0;
@@ -637,7 +653,7 @@ mod tests {
             user(n);
             // Every slot sends to the dead one, too; it is found, but its scheduler never answers.
             setting.sends(messages(vec![to(&dead, &[]), to(&alive, &[])]));
-            messenger.wake(&setting.log, &setting.processes[0], now).unwrap();
+            messenger.wake(&setting.log, &setting.trust, &setting.processes[0], now).unwrap();
             for _ in 0..12 {
                 let batch = messenger.expand(&setting.log, &setting.trust, &unit(3), now).unwrap();
                 setting.log.commit(batch, Durability::Synced).unwrap();
@@ -646,7 +662,7 @@ mod tests {
                     let item = setting.log.item(&setting.processes[1]).unwrap();
                     messenger.on_lookup(&setting.log, &target, item.as_ref()).unwrap();
                 }
-                for submit in messenger.submissions(&setting.log, now).unwrap() {
+                for submit in messenger.submissions(&setting.log, &setting.trust, now).unwrap() {
                     if submit.submissions[0].item.target() == Some(setting.processes[1]) {
                         let places: Vec<_> = submit.submissions.iter().map(|one| setting.assign(one)).collect();
                         let batch = messenger.on_receipts(&setting.log, &submit, &places, &unit(3), now).unwrap();
@@ -681,10 +697,10 @@ mod tests {
         assert_eq!(messenger.next_due_ms(), None, "and needs no timer");
 
         // It appears, and a later message to it is sent before anybody told the messenger.
-        setting.assign(&Submission { item: spawn, messenger: unit(3).address() }).unwrap();
+        setting.assign(&Submission::new(spawn, unit(3).address())).unwrap();
         let user = ItemBuilder::new().target(setting.processes[0]).tag("Data-Protocol", "ao").tag("Type", "Message");
         let item = user.sign(&unit(2)).unwrap();
-        setting.assign(&Submission { item, messenger: unit(3).address() }).unwrap();
+        setting.assign(&Submission::new(item, unit(3).address())).unwrap();
         setting.processes.push(late);
         setting.sends(messages(vec![to(&late.to_string(), &[("N", "2")])]));
         setting.round(&mut messenger, &unit(3), 0);
@@ -705,7 +721,7 @@ mod tests {
             setting.sends(messages(vec![to(&setting.processes[1].to_string(), &[]), to("0xwallet", &[])]));
             let item = ItemBuilder::new().target(setting.processes[0]).anchor([n; 32]).tag("Data-Protocol", "ao");
             let item = item.tag("Type", "Message").sign(&unit(2)).unwrap();
-            setting.assign(&Submission { item, messenger: unit(3).address() }).unwrap();
+            setting.assign(&Submission::new(item, unit(3).address())).unwrap();
         }
         let mut second = Messenger::new();
         assert_eq!(setting.round(&mut second, &unit(4), 0), 0);
@@ -718,11 +734,11 @@ mod tests {
         let source = setting.processes[0];
         setting.sends(messages(vec![to(&setting.processes[1].to_string(), &[]), entry(serde_json::json!({}))]));
         let mut messenger = Messenger::new();
-        messenger.wake(&setting.log, &source, 0).unwrap();
+        messenger.wake(&setting.log, &setting.trust, &source, 0).unwrap();
         let batch = messenger.expand(&setting.log, &setting.trust, &unit(3), 0).unwrap();
         setting.log.commit(batch, Durability::Synced).unwrap();
         setting.finds(&mut messenger, 1);
-        let submit = messenger.submissions(&setting.log, 0).unwrap().remove(0);
+        let submit = messenger.submissions(&setting.log, &setting.trust, 0).unwrap().remove(0);
         let refused = [Err(Refusal::Invalid("not today".into()))];
         let batch = messenger.on_receipts(&setting.log, &submit, &refused, &unit(3), 0).unwrap();
         setting.log.commit(batch, Durability::Synced).unwrap();
@@ -796,13 +812,13 @@ mod tests {
             let anchor = *blake3::hash(&n.to_le_bytes()).as_bytes();
             let item = ItemBuilder::new().target(setting.processes[0]).anchor(anchor).tag("Data-Protocol", "ao");
             let item = item.tag("Type", "Message").sign(&unit(2)).unwrap();
-            setting.assign(&Submission { item, messenger: unit(3).address() }).unwrap();
+            setting.assign(&Submission::new(item, unit(3).address())).unwrap();
         }
         let mut messenger = Messenger::new();
         setting.processes.reverse();
         setting.sends(messages(vec![to(&target, &[])]));
         for process in setting.processes.clone() {
-            messenger.wake(&setting.log, &process, 0).unwrap();
+            messenger.wake(&setting.log, &setting.trust, &process, 0).unwrap();
         }
         let first = messenger.expand(&setting.log, &setting.trust, &unit(3), 0).unwrap();
         let second = messenger.expand(&setting.log, &setting.trust, &unit(3), 0).unwrap();

@@ -15,7 +15,7 @@ use crate::wallet::Signer;
 
 /// Why an outbox entry can't become an item. The text is shown as the reason of a dead letter.
 #[derive(Debug, Error)]
-pub(super) enum OutboxError {
+pub(crate) enum OutboxError {
     /// A field that is missing or of the wrong type.
     #[error("{0}")]
     Field(String),
@@ -24,10 +24,16 @@ pub(super) enum OutboxError {
     Item(String),
 }
 
-/// The process that sends, the slot that sent, and who signs.
+/// The process that sends, and the slot that sent.
+#[derive(Clone, Copy)]
+pub(crate) struct Source<'a> {
+    pub(crate) process: &'a Process,
+    pub(crate) entry: &'a Entry,
+}
+
+/// What sends, and who signs for it.
 pub(super) struct Sender<'a> {
-    pub(super) process: &'a Process,
-    pub(super) entry: &'a Entry,
+    pub(super) source: Source<'a>,
     pub(super) signer: &'a dyn Signer,
 }
 
@@ -35,7 +41,7 @@ pub(super) struct Sender<'a> {
 const OWN_TAGS: [&str; 7] =
     ["Data-Protocol", "Type", "From-Process", "From-Module", "Assignments", ORIGIN_SLOT, ORIGIN_INDEX];
 
-impl Sender<'_> {
+impl Source<'_> {
     /// How far from the user's message the things are that this slot sends.
     pub(super) fn depth(&self) -> u32 {
         self.entry.assignment.statement.depth.saturating_add(1)
@@ -49,10 +55,6 @@ impl Sender<'_> {
             Some(_) => self.entry.proof.as_ref().unwrap_or(item).tag("Pushed-For").map(str::to_string),
             None => statement.cron.is_none().then(|| item.id().to_string()),
         }
-    }
-
-    fn sign(&self, item: ItemBuilder) -> Result<VerifiedItem, OutboxError> {
-        item.sign(self.signer).map_err(|cause| OutboxError::Item(cause.to_string()))
     }
 
     /// The tags of the sending process with the origin, in the order of the reference messenger.
@@ -70,22 +72,17 @@ impl Sender<'_> {
     }
 
     /// The item of a message entry.
-    pub(super) fn message(
-        &self,
-        entry: &OutboxEntry,
-        target: Id,
-        origin: &Origin,
-    ) -> Result<VerifiedItem, OutboxError> {
+    pub(crate) fn message(&self, entry: &OutboxEntry, target: Id, origin: &Origin) -> Result<ItemBuilder, OutboxError> {
         let fields = fields(entry)?;
         let mut item = ItemBuilder::new().target(target).anchor(anchor(&fields, origin)).data(data(entry));
         item.tags = tags(&fields)?;
         item.tags.retain(|tag| !OWN_TAGS.contains(&tag.name.as_str()));
         let item = item.tag("Data-Protocol", "ao").tag("Type", "Message");
-        self.sign(self.provenance(item, origin))
+        Ok(self.provenance(item, origin))
     }
 
     /// The item of a spawn entry.
-    pub(super) fn spawn(&self, entry: &OutboxEntry, origin: &Origin) -> Result<VerifiedItem, OutboxError> {
+    pub(crate) fn spawn(&self, entry: &OutboxEntry, origin: &Origin) -> Result<ItemBuilder, OutboxError> {
         let fields = fields(entry)?;
         let mut item = ItemBuilder::new().data(data(entry));
         item.tags = tags(&fields)?;
@@ -98,16 +95,11 @@ impl Sender<'_> {
         if !named {
             item = item.tag("Scheduler", self.process.scheduler.to_string());
         }
-        self.sign(self.provenance(item, origin))
+        Ok(self.provenance(item, origin))
     }
 
     /// The notice that tells the parent which process its spawn became.
-    pub(super) fn spawned(
-        &self,
-        entry: &OutboxEntry,
-        child: &Id,
-        origin: &Origin,
-    ) -> Result<VerifiedItem, OutboxError> {
+    pub(crate) fn spawned(&self, entry: &OutboxEntry, child: &Id, origin: &Origin) -> Result<ItemBuilder, OutboxError> {
         let mut item = ItemBuilder::new().target(self.process.id()).anchor(anchor(&Value::Null, origin));
         item.tags = tags(&fields(entry)?)?;
         item.tags.retain(|tag| !OWN_TAGS.contains(&tag.name.as_str()) && tag.name != "Variant");
@@ -118,11 +110,11 @@ impl Sender<'_> {
             .tag("Process", child.to_string())
             .tag("Action", "Spawned")
             .tag("Variant", "ao.TN.1");
-        self.sign(self.provenance(item, origin))
+        Ok(self.provenance(item, origin))
     }
 
     /// The request that gives an existing item a slot of another process.
-    pub(super) fn assign(&self, message: Id, target: Id, origin: &Origin) -> Result<VerifiedItem, OutboxError> {
+    pub(crate) fn assign(&self, message: Id, target: Id, origin: &Origin) -> ItemBuilder {
         let delivery = format!("{origin}/{target}");
         let item = ItemBuilder::new()
             .target(target)
@@ -130,12 +122,19 @@ impl Sender<'_> {
             .tag("Data-Protocol", "ao")
             .tag("Type", "Assign")
             .tag("Message", message.to_string());
-        self.sign(self.provenance(item, origin))
+        self.provenance(item, origin)
+    }
+}
+
+impl Sender<'_> {
+    /// Signs an item that was made.
+    pub(super) fn sign(&self, item: ItemBuilder) -> Result<VerifiedItem, OutboxError> {
+        item.sign(self.signer).map_err(|cause| OutboxError::Item(cause.to_string()))
     }
 }
 
 /// The target of a message entry as text; what it names is found out when it is delivered.
-pub(super) fn target(entry: &OutboxEntry) -> Result<String, OutboxError> {
+pub(crate) fn target(entry: &OutboxEntry) -> Result<String, OutboxError> {
     match fields(entry)?.get("Target") {
         Some(Value::String(target)) => Ok(target.clone()),
         _ => Err(OutboxError::Field("a message needs a Target that is a string".into())),
@@ -143,7 +142,7 @@ pub(super) fn target(entry: &OutboxEntry) -> Result<String, OutboxError> {
 }
 
 /// The scheduler of a spawn entry: the one that it names, else that of the process that spawns.
-pub(super) fn scheduler(entry: &OutboxEntry, parent: &Address) -> Result<Address, OutboxError> {
+pub(crate) fn scheduler(entry: &OutboxEntry, parent: &Address) -> Result<Address, OutboxError> {
     match tags(&fields(entry)?)?.iter().find(|tag| tag.name == "Scheduler") {
         None => Ok(*parent),
         Some(tag) => {
@@ -154,7 +153,7 @@ pub(super) fn scheduler(entry: &OutboxEntry, parent: &Address) -> Result<Address
 }
 
 /// Item and receivers of an assignment entry.
-pub(super) fn assignment(entry: &OutboxEntry) -> Result<(Id, Vec<Id>), OutboxError> {
+pub(crate) fn assignment(entry: &OutboxEntry) -> Result<(Id, Vec<Id>), OutboxError> {
     let wrong = || OutboxError::Field("an assignment needs Message, an item id, and Processes, a list of ids".into());
     let fields = fields(entry)?;
     let id = |value: &Value| value.as_str().and_then(|text| text.parse::<Id>().ok()).ok_or_else(wrong);

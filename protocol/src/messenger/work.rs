@@ -1,5 +1,5 @@
 //! What is going on with one process's outbox: which slot is next, which are open, and since when their outcomes are
-//! known.
+//! certain.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -18,7 +18,9 @@ pub(super) struct Work {
     next: u64,
     /// The cursor as the log has it.
     settled: u64,
-    /// Up to which slot outcomes were known, and when that was first seen, in milliseconds; both increase.
+    /// Up to which slot outcomes are certain.
+    certain: Option<u64>,
+    /// Up to which slot they were, and when that was first seen, in milliseconds; both increase.
     notes: VecDeque<(u64, u64)>,
     /// Slots with entries that are not settled.
     open: BTreeMap<u64, Open>,
@@ -44,11 +46,20 @@ impl Open {
 impl Work {
     /// Work that goes on where the cursor is.
     pub(super) fn new(settled: u64) -> Work {
-        Work { next: settled, settled, notes: VecDeque::new(), open: BTreeMap::new(), active: 0, own: Pace::default() }
+        Work {
+            next: settled,
+            settled,
+            certain: None,
+            notes: VecDeque::new(),
+            open: BTreeMap::new(),
+            active: 0,
+            own: Pace::default(),
+        }
     }
 
-    /// Notes that outcomes are known up to a slot.
-    pub(super) fn outcomes_seen(&mut self, slot: u64, now_ms: u64) {
+    /// Notes that outcomes are certain up to a slot.
+    pub(super) fn certain_until(&mut self, slot: u64, now_ms: u64) {
+        self.certain = self.certain.max(Some(slot));
         let full = self.notes.len() >= MAX_NOTES;
         match self.notes.back_mut() {
             Some((last, _)) if *last >= slot => {}
@@ -58,7 +69,12 @@ impl Work {
         }
     }
 
-    /// When the outcome of a slot was first seen, as far as it is known; earlier slots are forgotten.
+    /// Whether the outcome of a slot is certain.
+    pub(super) fn is_certain(&self, slot: u64) -> bool {
+        self.certain.is_some_and(|certain| slot <= certain)
+    }
+
+    /// When the outcome of a slot became certain, as far as it is known; earlier slots are forgotten.
     pub(super) fn seen_ms(&mut self, slot: u64) -> Option<u64> {
         while self.notes.front().is_some_and(|(last, _)| *last < slot) {
             self.notes.pop_front();
@@ -192,13 +208,13 @@ mod tests {
     #[test]
     fn a_backlog_keeps_its_times() {
         let mut work = Work::new(0);
-        work.outcomes_seen(9, 100);
-        work.outcomes_seen(9, 150);
-        work.outcomes_seen(20, 200);
+        work.certain_until(9, 100);
+        work.certain_until(9, 150);
+        work.certain_until(20, 200);
         assert_eq!((work.seen_ms(0), work.seen_ms(9), work.seen_ms(10)), (Some(100), Some(100), Some(200)));
         assert_eq!(work.seen_ms(21), None);
         for n in 0..1000 {
-            work.outcomes_seen(30 + n, 300 + n);
+            work.certain_until(30 + n, 300 + n);
         }
         assert_eq!(work.notes.len(), MAX_NOTES);
         assert_eq!(work.seen_ms(1029), Some(1299));

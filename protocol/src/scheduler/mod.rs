@@ -6,11 +6,12 @@ mod receipt;
 mod refusal;
 
 use crate::assignment::{Statement, first_link};
+use crate::certificate::Certificate;
 use crate::entry::{Entry, MAX_ASSIGN_BYTES};
 use crate::id::{Address, Id};
 use crate::item::VerifiedItem;
 use crate::log::{Batch, Log, LogError, Write};
-use crate::origin::{DeliveryId, Origin};
+use crate::origin::{DeliveryId, FROM_PROCESS, Origin};
 use crate::process::Process;
 use crate::trust::Trust;
 use crate::wallet::Signer;
@@ -32,6 +33,15 @@ pub struct Submission {
     pub item: VerifiedItem,
     /// Who submits it and will deliver the answer. Of what a process sent it does not matter: whoever signed it will.
     pub messenger: Address,
+    /// What proves that a process which asks for a quorum sent it.
+    pub certificate: Option<Box<Certificate>>,
+}
+
+impl Submission {
+    /// Without a certificate.
+    pub fn new(item: VerifiedItem, messenger: Address) -> Submission {
+        Submission { item, messenger, certificate: None }
+    }
 }
 
 /// What [`assign`] found or made.
@@ -92,7 +102,8 @@ pub fn assign(
                 Ok(assignment) => assignment,
                 Err(cause) => return Ok(Err(Refusal::Busy(format!("signing failed: {cause}")))),
             };
-            let entry = Entry { assignment, item, proof };
+            let certificate = pushed.and_then(|_| submission.certificate.clone());
+            let entry = Entry { assignment, item, proof, certificate };
             batch.push(Write::Entry(Box::new(entry.clone())));
             if let Some(Pushed { root, by, .. }) = pushed {
                 let count = batch.pushed(log, &root, &by)?.saturating_add(1);
@@ -157,6 +168,7 @@ fn plan(
         let (scheduler, here) = (process.scheduler, signer.address());
         refuse!(Refusal::Elsewhere { process: target, scheduler, here });
     }
+    let messengers = |item: &VerifiedItem| trust.messengers(&process).contains(&item.address());
     // What is assigned: the item itself, or for an Assign the one that it names.
     let (assigned, proof) = if kind == "Assign" {
         match assigned_item(log, item)? {
@@ -175,6 +187,12 @@ fn plan(
     {
         return Ok(Ok(Plan::Known(Box::new(entry))));
     }
+    // A messenger that the process believes does not say who sends without saying from which slot: that can be checked.
+    let speaks_for = |item: &VerifiedItem| item.tag(FROM_PROCESS).is_some() && messengers(item);
+    if origin.is_none() && (speaks_for(item) || speaks_for(&assigned)) {
+        let text = "it says which process sent it and is signed by a messenger, but does not say from which slot";
+        refuse!(Refusal::Invalid(text.to_string()));
+    }
     let mut pushed = None;
     if let Some(origin) = origin {
         let target = if kind == "Process" { Id::from(process.scheduler.to_bytes()) } else { target };
@@ -184,7 +202,7 @@ fn plan(
         {
             return Ok(Ok(Plan::Known(Box::new(entry))));
         }
-        match proof::pushed(log, batch, item, origin, kind, trust)? {
+        match proof::pushed(log, batch, submission, origin, kind, trust)? {
             Err(refusal) => refuse!(refusal),
             Ok(proven) if proven.depth > MAX_PUSH_DEPTH => refuse!(Refusal::TooDeep(proven.depth)),
             Ok(proven) if batch.pushed(log, &proven.root, &proven.by)? >= MAX_PUSHED => {
@@ -305,7 +323,7 @@ mod tests {
 
         fn submit(&mut self, item: &ItemBuilder, signer: &Wallet) -> Result<Receipt, Refusal> {
             let item = item.sign(signer).unwrap();
-            let submission = Submission { item, messenger: messenger().address() };
+            let submission = Submission::new(item, messenger().address());
             let mut batch = Batch::new();
             let moment = Moment { now_ms: self.now_ms, block_height: 7 };
             let receipt = assign(&self.log, &mut batch, &submission, moment, &self.trust, &self.unit).unwrap();
@@ -387,7 +405,7 @@ mod tests {
             authorities: Vec::new(),
             cron: None,
         };
-        let entry = Entry { assignment: statement.sign(&stranger).unwrap(), item, proof: None };
+        let entry = Entry { assignment: statement.sign(&stranger).unwrap(), item, proof: None, certificate: None };
         let mut batch = Batch::new();
         let entry = Entry::verify(&entry.to_bytes()).unwrap();
         crate::repair::accept(&setting.log, &mut batch, entry).unwrap().unwrap();
@@ -555,7 +573,7 @@ mod tests {
         let mut item = message(setting.source, 9);
         item.tags.extend(origin.tags());
         // A stranger submits what the messenger signed, in their own name.
-        let submission = Submission { item: item.sign(&messenger()).unwrap(), messenger: user().address() };
+        let submission = Submission::new(item.sign(&messenger()).unwrap(), user().address());
         let mut batch = Batch::new();
         let moment = Moment { now_ms: 1, block_height: 7 };
         let receipt = assign(&setting.log, &mut batch, &submission, moment, &setting.trust, &setting.unit).unwrap();

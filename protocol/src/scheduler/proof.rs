@@ -1,9 +1,9 @@
 //! Whether an item comes from the outbox that it says it comes from, and what follows from that. Nothing of it is taken
 //! from whoever submits the item: a true one may be submitted by anybody, again and again.
 
-use super::Refusal;
+use super::{Refusal, Submission};
+use crate::certificate::{MAX_CERTIFICATE_BYTES, Uncertified};
 use crate::id::{Address, Id};
-use crate::item::VerifiedItem;
 use crate::log::{Batch, Log, LogError};
 use crate::origin::{Origin, OutboxKind};
 use crate::process::Process;
@@ -25,15 +25,16 @@ pub(super) struct Pushed {
 }
 
 /// Whether an item may claim its origin: it must be signed by a messenger that the source process trusts, and be what
-/// that list of an outbox holds.
+/// that list of an outbox holds. Where the source asks for a quorum, a certificate must prove that it sent it.
 pub(super) fn pushed(
     log: &dyn Log,
     batch: &Batch,
-    item: &VerifiedItem,
+    submission: &Submission,
     origin: Origin,
     kind: &str,
     trust: &Trust,
 ) -> Result<Result<Pushed, Refusal>, LogError> {
+    let item = &submission.item;
     let false_origin = |reason: &str| Refusal::FalseOrigin { origin: origin.to_string(), reason: reason.to_string() };
     let fits = match origin.index.kind {
         OutboxKind::Message => kind == "Message",
@@ -60,6 +61,20 @@ pub(super) fn pushed(
         }
         let reason = format!("{} is no messenger that process {} trusts", item.address(), origin.process);
         return Ok(Err(false_origin(&reason)));
+    }
+    if source.compute_quorum > 1 {
+        let Some(certificate) = &submission.certificate else {
+            let quorum = source.compute_quorum;
+            return Ok(Err(false_origin(&format!("it comes without a certificate by {quorum} compute units"))));
+        };
+        if certificate.size() > MAX_CERTIFICATE_BYTES {
+            return Ok(Err(false_origin(&format!("its certificate has more than {MAX_CERTIFICATE_BYTES} bytes"))));
+        }
+        match certificate.verify(log, &source, &sent_by, trust, &origin, item)? {
+            Ok(()) => {}
+            Err(Uncertified::NotYet(cause)) => return Ok(Err(Refusal::Busy(cause))),
+            Err(Uncertified::False(cause)) => return Ok(Err(false_origin(&cause))),
+        }
     }
     let depth = sent_by.assignment.statement.depth.saturating_add(1);
     Ok(Ok(Pushed { origin, depth, root: sent_by.root(), messenger: item.address(), by: source.scheduler }))

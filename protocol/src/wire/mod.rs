@@ -6,6 +6,8 @@ mod framing;
 use serde::{Deserialize, Serialize};
 
 use crate::attested::AttestedBytes;
+use crate::certificate::Certificate;
+use crate::dissent::Perjury;
 use crate::id::{Address, Digest, Id};
 use crate::outcome::OutcomeRecord;
 use crate::scheduler::Refusal;
@@ -26,6 +28,8 @@ pub const MAX_RANGE_BYTES: usize = 1024 * 1024;
 pub const MAX_RANGE_ENTRIES: usize = 1000;
 /// Most tips in one response.
 pub const MAX_TIPS: usize = 1000;
+/// Most attestations of one unit in a response, beside its newest.
+pub const MAX_ATTESTATIONS: usize = 16;
 /// Most submissions in one request.
 pub const MAX_SUBMISSIONS: usize = 64;
 /// Gossip is sharded by process id into this many topics per kind.
@@ -56,13 +60,16 @@ pub struct EntryBytes {
     pub item: Option<ItemBytes>,
     /// What proves the origin of an assignment without item of its own.
     pub proof: Option<ItemBytes>,
+    /// What proves that a process which asks for a quorum sent it.
+    pub certificate: Option<Box<Certificate>>,
 }
 
 impl EntryBytes {
     /// Bytes of all parts together.
     pub fn len(&self) -> usize {
         let part = |item: &Option<ItemBytes>| item.as_ref().map_or(0, |item| item.0.len());
-        self.assignment.0.len() + part(&self.item) + part(&self.proof)
+        let certificate = self.certificate.as_ref().map_or(0, |certificate| certificate.size());
+        self.assignment.0.len() + part(&self.item) + part(&self.proof) + certificate
     }
 
     /// Whether all parts are empty.
@@ -83,8 +90,12 @@ pub enum Gossip {
     },
     /// New log entries of one process, in slot order.
     Entries(Vec<EntryBytes>),
-    /// Attestations of one process.
+    /// Attestations of processes of one shard.
     Attestations(Vec<AttestedBytes>),
+    /// Commits to attestations that come later, of processes of one shard; see [`crate::commit`].
+    Commits(Vec<Vec<u8>>),
+    /// The proof that a compute unit lies.
+    Perjury(Perjury),
     /// Two different assignments of one slot by its scheduler.
     Evidence(EntryBytes, EntryBytes),
     /// Who a node is: an item that [`crate::announcement`] reads.
@@ -102,6 +113,8 @@ pub struct SubmissionBytes {
     /// The messenger that submits it and will deliver what the process sends in answer; for what a process sent it does
     /// not matter: whoever signed it will.
     pub messenger: Address,
+    /// What proves that a process which asks for a quorum sent it.
+    pub certificate: Option<Box<Certificate>>,
 }
 
 /// A call of the HTTP API that a node passes on, because it does not do itself what is asked for. Only what changes
@@ -160,7 +173,7 @@ pub enum Request {
         /// Last slot wanted.
         to: u64,
     },
-    /// The answering unit's own attestation that ends at this slot or the next one after it.
+    /// Of each unit that the process trusts the attestations from a slot on, and its newest.
     Attestations {
         /// Which process.
         process: Id,
@@ -193,8 +206,13 @@ pub enum Response {
     Item(Option<ItemBytes>),
     /// Answer to `Outcomes`: from the first one wanted, as many as are known here and fit.
     Outcomes(Vec<OutcomeRecord>),
-    /// Answer to `Attestations`; empty when that slot is not computed there.
-    Attestations(Vec<Vec<u8>>),
+    /// Answer to `Attestations`: of each unit at most [`MAX_ATTESTATIONS`] from that slot on, and its newest.
+    Attestations {
+        /// As [`crate::attestation::Attestation::to_bytes`] makes them.
+        attestations: Vec<Vec<u8>>,
+        /// Proofs against some of these units.
+        perjuries: Vec<Perjury>,
+    },
     /// Answer to `Call`.
     Answer(Answer),
     /// The request is not served now; the text says why.

@@ -70,7 +70,8 @@ impl Attacker {
     pub(super) fn attack(&mut self, rng: &mut StdRng, messengers: &[Address]) -> Packet {
         let own = self.wallet.address();
         let claimed = if rng.random() { own } else { messengers[rng.random_range(0..messengers.len())] };
-        let submit = |item: Vec<u8>| vec![SubmissionBytes { item: ItemBytes(item), messenger: claimed }];
+        let submit =
+            |item: Vec<u8>| vec![SubmissionBytes { item: ItemBytes(item), messenger: claimed, certificate: None }];
         let submissions = match rng.random_range(0..7) {
             0 => submit(self.forged(rng).bytes().to_vec()),
             // What they saw, in their own name.

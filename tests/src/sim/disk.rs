@@ -1,14 +1,17 @@
 //! A disk that can fail between writes: commits that were not synced are lost in a crash, and a crash can strike right
 //! before or right after any commit.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ao_protocol::attestation::Attestation;
+use ao_protocol::attestation::Seen;
+use ao_protocol::dissent::{Dissent, Perjury};
 use ao_protocol::id::{Address, Id};
 use ao_protocol::item::VerifiedItem;
 use ao_protocol::log::{Batch, Computed, DeadLetter, Delivery, Durability, Log, LogError, MemoryLog, Tip};
 use ao_protocol::origin::DeliveryId;
 use ao_protocol::outcome::OutcomeRecord;
+use ao_protocol::process::Process;
+use ao_protocol::race::Account;
 use ao_protocol::wire::EntryBytes;
 
 /// When the next commit crashes the node.
@@ -126,12 +129,34 @@ impl Log for Disk {
     fn outcome(&self, process: &Id, slot: u64) -> Result<Option<OutcomeRecord>, LogError> {
         self.current.outcome(process, slot)
     }
-    fn attestations(&self, process: &Id, slot: u64) -> Result<Vec<Attestation>, LogError> {
-        self.current.attestations(process, slot)
+    fn process(&self, process: &Id) -> Result<Option<Arc<Process>>, LogError> {
+        self.current.process(process)
     }
-    fn next_attestation(&self, process: &Id, from: u64, units: &[Address]) -> Result<Option<Attestation>, LogError> {
-        self.current.next_attestation(process, from, units)
+    fn evaluated(&self, process: &Id) -> Result<Option<u64>, LogError> {
+        self.current.evaluated(process)
     }
+    fn attestation(&self, process: &Id, unit: &Address, slot: u64) -> Result<Option<Seen>, LogError> {
+        self.current.attestation(process, unit, slot)
+    }
+    fn next_attestation(&self, process: &Id, unit: &Address, from: u64) -> Result<Option<Seen>, LogError> {
+        self.current.next_attestation(process, unit, from)
+    }
+    fn last_attestation(&self, process: &Id, unit: &Address, until: u64) -> Result<Option<Seen>, LogError> {
+        self.current.last_attestation(process, unit, until)
+    }
+    fn dissents(&self, process: &Id) -> Result<Vec<Dissent>, LogError> {
+        self.current.dissents(process)
+    }
+    fn perjury(&self, unit: &Address) -> Result<Option<Perjury>, LogError> {
+        self.current.perjury(unit)
+    }
+    fn credited(&self, process: &Id) -> Result<u64, LogError> {
+        self.current.credited(process)
+    }
+    fn race_account(&self, unit: &Address) -> Result<Account, LogError> {
+        self.current.race_account(unit)
+    }
+
     fn delivered(&self, process: &Id) -> Result<u64, LogError> {
         self.current.delivered(process)
     }

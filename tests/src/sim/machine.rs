@@ -77,6 +77,7 @@ fn step(state: &mut State, process: &Id, message: &Message) -> Outcome {
             let tags = json!([
                 { "name": "Module", "value": Id::from([9; 32]).to_string() },
                 { "name": "Scheduler", "value": tag("Scheduler").unwrap_or_default() },
+                { "name": "Compute-Quorum", "value": tag("Quorum").unwrap_or("1") },
             ]);
             outcome.spawns.push(entry(json!({ "Tags": tags }), b""));
         }

@@ -4,6 +4,7 @@
 mod attacker;
 mod checks;
 mod disk;
+mod liar;
 mod machine;
 mod node;
 mod world;

@@ -2,17 +2,22 @@
 
 mod packets;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use ao_protocol::agreement::{certain, counted};
 use ao_protocol::announcement::Role;
-use ao_protocol::attestation::Attestation;
+use ao_protocol::attestation::{Attestation, Claim};
+use ao_protocol::attested::AttestedBytes;
+use ao_protocol::attesting::{Act, AttestError, Attesting};
 use ao_protocol::compute::{self, Attestor};
-use ao_protocol::id::{Address, Id};
+use ao_protocol::dissent;
+use ao_protocol::id::{Address, Digest, Id};
 use ao_protocol::item::VerifiedItem;
 use ao_protocol::log::{Batch, Durability, Log, LogError, MAX_PAGE, Write};
 use ao_protocol::messenger::{Messenger, Submit};
 use ao_protocol::process::Process;
+use ao_protocol::race::{self, Commits};
 use ao_protocol::repair::Repair;
 use ao_protocol::scheduler::Submission;
 use ao_protocol::trust::Trust;
@@ -20,6 +25,7 @@ use ao_protocol::wallet::Wallet;
 use ao_protocol::wire::{Gossip, ItemBytes, Request, Response, SubmissionBytes};
 
 use super::disk::Disk;
+use super::liar::{Lie, stolen};
 use super::machine::Machines;
 
 /// Longest wait for the answer to a request, in milliseconds.
@@ -67,6 +73,8 @@ pub(super) struct Node {
     volatile: Volatile,
     /// For showing that the checks notice: the messenger's cursor moves too early.
     early_cursor: bool,
+    /// How its compute unit lies, if it does.
+    pub lie: Option<Lie>,
 }
 
 #[derive(Default)]
@@ -74,6 +82,10 @@ struct Volatile {
     machines: Machines,
     messenger: Messenger,
     repair: Repair<usize>,
+    attesting: Attesting,
+    commits: Commits,
+    /// Processes that were looked at for what is not attested since this node started.
+    begun: BTreeSet<Id>,
     waiting: BTreeMap<u64, (u64, Waiting)>,
     next_request: u64,
     compared: usize,
@@ -85,7 +97,7 @@ enum Waiting {
     User { number: usize, item: Box<VerifiedItem>, scheduler: Address },
     Range { process: Id },
     Tips { peer: usize },
-    Outcomes { attestation: Box<Attestation>, first: u64 },
+    Outcomes { process: Id, first: u64 },
     Attestations,
 }
 
@@ -102,7 +114,8 @@ impl Node {
         disk: Disk,
         early_cursor: bool,
     ) -> Node {
-        Node { index, disk, up: true, roles, wallet, trust, addresses, volatile: Volatile::default(), early_cursor }
+        let volatile = Volatile::default();
+        Node { index, disk, up: true, roles, wallet, trust, addresses, volatile, early_cursor, lie: None }
     }
 
     /// The machine crashes.
@@ -165,6 +178,10 @@ impl Node {
                 self.ask(peer, Request::Tips { after: None }, now, Waiting::Tips { peer }, &mut effects);
             }
         }
+        for process in self.processes()? {
+            self.judge(&process, now)?;
+            self.ask_for_attestations(&process, now, &mut effects)?;
+        }
         self.pump(now, &mut effects)?;
         Ok(effects)
     }
@@ -177,67 +194,145 @@ impl Node {
         }
         for process in self.processes()? {
             match self.plays(Role::Cu) {
-                true => self.compute(&process, effects)?,
+                true => self.compute(&process)?,
                 false => self.adopt(&process, now, effects)?,
             }
             if self.plays(Role::Mu) {
-                self.volatile.messenger.wake(&self.disk, &process, now)?;
+                self.volatile.messenger.wake(&self.disk, &self.trust, &process, now)?;
             }
         }
+        self.attest(now, effects)?;
         if self.plays(Role::Mu) {
             self.deliver(now, effects)?;
         }
         Ok(())
     }
 
-    fn compute(&mut self, process: &Id, effects: &mut Vec<Effect>) -> Result<(), LogError> {
+    fn compute(&mut self, process: &Id) -> Result<(), LogError> {
+        if self.volatile.begun.insert(*process) {
+            self.volatile.attesting.evaluated(*process, 0);
+        }
         loop {
             let mut evaluated = Vec::new();
             for job in compute::next(&self.disk, process, BATCH)? {
-                let outcome = self.volatile.machines.evaluate(&self.disk, process, job.slot)?;
+                let mut outcome = self.volatile.machines.evaluate(&self.disk, process, job.slot)?;
+                match self.lie {
+                    Some(Lie::Output) => outcome.output = "\"a lie\"".into(),
+                    Some(Lie::Outbox) => outcome.messages.push(stolen(process)),
+                    Some(Lie::Perjury | Lie::Silence) | None => {}
+                }
                 evaluated.push((job, outcome));
             }
-            let attestor = Attestor { network: self.trust.network.hash(), signer: &*self.wallet };
-            let (batch, attested) =
-                compute::record(evaluated, &attestor).map_err(|cause| LogError::Database(cause.to_string()))?;
-            let Some(attested) = attested else { return Ok(()) };
-            self.disk.commit(batch, Durability::Relaxed)?;
-            effects.push(Effect::Publish(Gossip::Attestations(vec![attested.to_bytes(true)])));
+            if evaluated.is_empty() {
+                return Ok(());
+            }
+            self.volatile.attesting.evaluated(*process, evaluated.len() as u64);
+            self.disk.commit(compute::record(evaluated), Durability::Relaxed)?;
         }
     }
 
-    fn adopt(&mut self, process: &Id, now: u64, effects: &mut Vec<Effect>) -> Result<(), LogError> {
+    fn attest(&mut self, now: u64, effects: &mut Vec<Effect>) -> Result<(), LogError> {
+        if !self.plays(Role::Cu) || self.lie == Some(Lie::Silence) {
+            return Ok(());
+        }
+        let attestor = Attestor { network: self.trust.network.hash(), signer: &*self.wallet };
+        let Volatile { attesting, commits, .. } = &mut self.volatile;
+        let (batch, acts) = match attesting.act(&self.disk, &self.trust, &attestor, commits, now) {
+            Ok(acted) => acted,
+            Err(AttestError::Log(cause)) => return Err(cause),
+            Err(AttestError::Wallet(cause)) => return Err(LogError::Database(cause.to_string())),
+        };
+        if !batch.is_empty() {
+            self.disk.commit(batch, Durability::Relaxed)?;
+        }
+        for act in acts {
+            let gossip = match act {
+                Act::Commit(commit) => Gossip::Commits(vec![commit.to_bytes()]),
+                Act::Show { attested, first } => {
+                    let mut shown = vec![attested.to_bytes(first)];
+                    if self.lie == Some(Lie::Perjury) {
+                        let claim = attested.attestation().claim().clone();
+                        let other = Claim { outcome_chain: Digest::from([0xaa; 32]), ..claim }.sign(&*self.wallet);
+                        shown.extend(other.map(|other| AttestedBytes::bare(other.to_bytes())));
+                    }
+                    Gossip::Attestations(shown)
+                }
+            };
+            effects.push(Effect::Publish(gossip));
+        }
+        Ok(())
+    }
+
+    /// Looks for units that attested something wrong, and credits what they won.
+    fn judge(&mut self, id: &Id, now: u64) -> Result<(), LogError> {
+        let Some(process) = self.process(id)? else { return Ok(()) };
+        let mut batch = Batch::new();
+        if self.plays(Role::Cu) || process.compute_quorum > 1 {
+            dissent::judge(&self.disk, &mut batch, &process, &self.trust, 0, now)?;
+        }
+        batch.append(race::settle(&self.disk, &process, &self.trust, now)?);
+        if batch.is_empty() { Ok(()) } else { self.disk.commit(batch, Durability::Relaxed) }
+    }
+
+    fn process(&self, id: &Id) -> Result<Option<Arc<Process>>, LogError> {
+        self.disk.process(id)
+    }
+
+    /// What units that count attested of the slots from `first` on.
+    pub(in crate::sim) fn attested(&self, process: &Process, first: u64) -> Result<Vec<Attestation>, LogError> {
+        let units = counted(&self.disk, process, &self.trust)?;
+        let mut attested = Vec::new();
+        for unit in &units {
+            let next = self.disk.next_attestation(&process.id(), unit, first)?;
+            let last = self.disk.last_attestation(&process.id(), unit, u64::MAX)?;
+            attested.extend(next.into_iter().chain(last).map(|seen| seen.attestation));
+        }
+        attested.retain(|attestation| attestation.claim().slot >= first);
+        Ok(attested)
+    }
+
+    fn adopt(&mut self, id: &Id, now: u64, effects: &mut Vec<Effect>) -> Result<(), LogError> {
         let busy = self.volatile.waiting.values().any(|(_, waiting)| match waiting {
-            Waiting::Outcomes { attestation, .. } => attestation.claim().process == *process,
+            Waiting::Outcomes { process, .. } => process == id,
             _ => false,
         });
-        let Some(tip) = self.disk.tip(process)? else { return Ok(()) };
-        let first = self.disk.computed(process)?.map_or(0, |computed| computed.slot + 1);
-        let Some(spawn) = self.disk.entry(process, 0)?.and_then(|entry| Process::read(&entry.item).ok()) else {
-            return Ok(());
-        };
+        let Some(tip) = self.disk.tip(id)? else { return Ok(()) };
+        let first = self.disk.computed(id)?.map_or(0, |computed| computed.slot + 1);
+        let Some(process) = self.process(id)? else { return Ok(()) };
         if busy || first > tip.slot {
             return Ok(());
         }
-        let units = self.trust.compute_units(&spawn);
-        match self.disk.next_attestation(process, first, &units)? {
-            Some(attestation) if attestation.claim().slot <= tip.slot => {
-                let Some(peer) = self.node_of(&attestation.unit()) else { return Ok(()) };
-                let request = Request::Outcomes { process: *process, from: first, to: attestation.claim().slot };
-                let waiting = Waiting::Outcomes { attestation: Box::new(attestation), first };
-                self.ask(peer, request, now, waiting, effects);
-            }
-            Some(_) => {}
-            None => {
-                let asked = |(_, waiting): &(u64, Waiting)| matches!(waiting, Waiting::Attestations);
-                if !self.volatile.waiting.values().any(asked)
-                    && let Some(unit) = units.get(self.volatile.compared % units.len().max(1))
-                    && let Some(peer) = self.node_of(unit)
-                {
-                    let request = Request::Attestations { process: *process, from: first };
-                    self.ask(peer, request, now, Waiting::Attestations, effects);
-                }
-            }
+        let mut attested = self.attested(&process, first)?;
+        attested.retain(|attestation| attestation.claim().slot <= tip.slot);
+        // Another one each time: some may lie.
+        let candidate = self.volatile.compared % attested.len().max(1);
+        let units: BTreeSet<Address> = attested.iter().map(Attestation::unit).collect();
+        if units.len() < process.compute_quorum as usize {
+            return Ok(());
+        }
+        if let Some(attestation) = attested.get(candidate)
+            && let Some(peer) = self.node_of(&attestation.unit())
+        {
+            let request = Request::Outcomes { process: *id, from: first, to: attestation.claim().slot };
+            self.ask(peer, request, now, Waiting::Outcomes { process: *id, first }, effects);
+        }
+        Ok(())
+    }
+
+    /// Gossip may have been lost: asks the units in turn where too few are known to agree.
+    fn ask_for_attestations(&mut self, id: &Id, now: u64, effects: &mut Vec<Effect>) -> Result<(), LogError> {
+        let (Some(tip), Some(process)) = (self.disk.tip(id)?, self.process(id)?) else { return Ok(()) };
+        let sure = certain(&self.disk, &process, &self.trust)?;
+        let asked = |(_, waiting): &(u64, Waiting)| matches!(waiting, Waiting::Attestations);
+        if sure >= Some(tip.slot) || self.volatile.waiting.values().any(asked) {
+            return Ok(());
+        }
+        let units = self.trust.compute_units(&process);
+        if let Some(unit) = units.get(self.volatile.compared % units.len().max(1))
+            && let Some(peer) = self.node_of(unit).filter(|peer| *peer != self.index)
+        {
+            let request = Request::Attestations { process: *id, from: sure.map_or(0, |sure| sure + 1) };
+            self.ask(peer, request, now, Waiting::Attestations, effects);
         }
         Ok(())
     }
@@ -273,14 +368,23 @@ impl Node {
                 self.disk.commit(batch, Durability::Synced)?;
             }
         }
-        for submit in self.volatile.messenger.submissions(&self.disk, now)? {
+        for submit in self.volatile.messenger.submissions(&self.disk, &self.trust, now)? {
             let Some(peer) = self.node_of(&submit.scheduler) else { continue };
             let bytes = |submission: &Submission| SubmissionBytes {
                 item: ItemBytes(submission.item.bytes().to_vec()),
                 messenger: submission.messenger,
+                certificate: submission.certificate.clone(),
             };
             let request = Request::Submit(submit.submissions.iter().map(bytes).collect());
             self.ask(peer, request, now, Waiting::Delivery(Box::new(submit)), effects);
+        }
+        for (process, from) in self.volatile.messenger.uncertified() {
+            let units = self.process(&process)?.map(|read| self.trust.compute_units(&read)).unwrap_or_default();
+            let own = self.index;
+            let peers: Vec<usize> = units.iter().filter_map(|unit| self.node_of(unit)).collect();
+            for peer in peers.into_iter().filter(|peer| *peer != own) {
+                self.ask(peer, Request::Attestations { process, from }, now, Waiting::Attestations, effects);
+            }
         }
         let batch = self.volatile.messenger.settle();
         if !batch.is_empty() {

@@ -19,6 +19,7 @@ use rand::{Rng, SeedableRng};
 use super::attacker::Attacker;
 use super::checks;
 use super::disk::{Disk, Trap};
+use super::liar::Lie;
 use super::node::{Effect, Node, Packet};
 
 /// Faults happen until then, in virtual milliseconds.
@@ -32,9 +33,11 @@ const TICK: u64 = 100;
 /// Users try again after this time.
 const USER_RETRY: u64 = 1_500;
 
-/// Two schedulers, two messengers, two compute units, and one node that only follows.
-const ROLES: [&[Role]; 7] =
-    [&[Role::Su], &[Role::Su], &[Role::Mu], &[Role::Mu], &[Role::Cu], &[Role::Cu, Role::Mu], &[]];
+/// Two schedulers, two messengers, three compute units, and one node that only follows.
+const ROLES: [&[Role]; 8] =
+    [&[Role::Su], &[Role::Su], &[Role::Mu], &[Role::Mu], &[Role::Cu], &[Role::Cu, Role::Mu], &[Role::Cu], &[]];
+/// The node whose compute unit lies in some runs.
+const LIAR: usize = 6;
 
 /// Ways to break a rule on purpose, to show that the checks notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +50,8 @@ pub enum Sabotage {
     EarlyCursors,
     /// Schedulers believe what the attacker says of origins.
     TrustedAttacker,
+    /// A compute unit lies, and processes ask for one word only.
+    TrustedLiar,
 }
 
 /// A run.
@@ -146,7 +151,13 @@ impl World {
             Node::new(index, ROLES[index].to_vec(), wallet, trust, addresses.clone(), disk, early)
         };
         let schedulers = [wallets[0].address(), wallets[1].address()];
-        let users = users(&mut rng, &schedulers);
+        // Where a unit may lie two must agree, and the messenger that everybody trusts may be the attacker.
+        let lies = [Lie::Output, Lie::Outbox, Lie::Perjury, Lie::Silence];
+        let liar = rng.random_bool(0.5) || sabotage == Some(Sabotage::TrustedLiar);
+        let lie = liar.then(|| lies[rng.random_range(0..lies.len())]);
+        let quorum = if lie.is_some() || rng.random() { 2 } else { 1 };
+        let quorum = if sabotage == Some(Sabotage::TrustedLiar) { 1 } else { quorum };
+        let users = users(&mut rng, &schedulers, quorum);
         let processes = users.iter().filter(|user| user.item.target().is_none()).map(|user| user.item.id()).collect();
         let mut world = World {
             nodes: (0..ROLES.len()).map(node).collect(),
@@ -164,6 +175,7 @@ impl World {
             attacker: Attacker::new(processes),
             messengers,
         };
+        world.nodes[LIAR].lie = lie;
         world.plan();
         world
     }
@@ -334,7 +346,7 @@ fn over_the_wire(packet: Packet) -> Packet {
 }
 
 /// What users send: processes on both schedulers, then messages that make them send, spawn, assign and fail.
-fn users(rng: &mut StdRng, schedulers: &[Address; 2]) -> Vec<User> {
+fn users(rng: &mut StdRng, schedulers: &[Address; 2], quorum: u32) -> Vec<User> {
     let wallet = Wallet::ed25519_from_seed([200; 32]);
     let sign = |item: ItemBuilder| match item.sign(&wallet) {
         Ok(item) => User { item, acknowledged: false },
@@ -346,7 +358,8 @@ fn users(rng: &mut StdRng, schedulers: &[Address; 2]) -> Vec<User> {
         let item = base(rng)
             .tag("Type", "Process")
             .tag("Module", Id::from([9; 32]).to_string())
-            .tag("Scheduler", schedulers[n % 2].to_string());
+            .tag("Scheduler", schedulers[n % 2].to_string())
+            .tag("Compute-Quorum", quorum.to_string());
         users.push(sign(item));
     }
     let processes: Vec<Id> = users.iter().map(|user| user.item.id()).collect();
@@ -361,7 +374,10 @@ fn users(rng: &mut StdRng, schedulers: &[Address; 2]) -> Vec<User> {
                 let hops = rng.random_range(1..4).to_string();
                 item.tag("Action", "Send").tag("To", other.to_string()).tag("Hops", hops)
             }
-            2 => item.tag("Action", "Spawn").tag("Scheduler", schedulers[n as usize % 2].to_string()),
+            2 => {
+                let item = item.tag("Action", "Spawn").tag("Scheduler", schedulers[n as usize % 2].to_string());
+                item.tag("Quorum", quorum.to_string())
+            }
             3 => {
                 let others: Vec<&Id> = processes.iter().filter(|process| **process != target).collect();
                 item.tag("Action", "Assign").tag("To", others[rng.random_range(0..others.len())].to_string())

@@ -4,10 +4,10 @@
 
 use ao_protocol::compute;
 use ao_protocol::id::Id;
-use ao_protocol::log::{Log, LogError};
+use ao_protocol::log::{Batch, Durability, Log, LogError, Write};
 use tracing::{debug, error, info, warn};
 
-use super::{Computer, MAX_BATCH, Stall};
+use super::{Change, Computer, MAX_BATCH, Stall};
 use crate::store::SnapshotPlace;
 use crate::vm::{IDLE_MS, VmError, Worker};
 
@@ -23,6 +23,15 @@ impl Computer {
             None => (0, None),
         };
         self.replay(process, first, computed.slot, worker).await?;
+        let before = log.evaluated(process)?;
+        if before < Some(computed.slot) {
+            // What was taken over from others was now evaluated, too, and can be attested.
+            let mut batch = Batch::new();
+            batch.push(Write::Evaluated { process: *process, slot: computed.slot });
+            log.commit(batch, Durability::Relaxed)?;
+            let evaluated = computed.slot + 1 - before.map_or(0, |before| before + 1);
+            self.0.world.changed(Change::Outcome { process: *process, slot: computed.slot, evaluated });
+        }
         if computed.slot > 0 {
             info!(%process, from = first, to = computed.slot, took = ?began.elapsed(), "brought up");
         }

@@ -17,9 +17,16 @@ pub(super) const PATHS: &[Described] = &[
         method: Get,
         path: "/cu/result/{id}",
         summary: "The result of a message, waited for if it is not there yet; the process's id means its first slot",
-        query: &[("process-id", "the process; required")],
+        query: &[
+            ("process-id", "the process; required"),
+            ("quorum", "how many compute units must agree; it is waited for"),
+        ],
         body: None,
-        answers: &[(200, JSON, "Messages, Assignments, Spawns, Output, GasUsed, and Error if there was one")],
+        answers: &[(
+            200,
+            JSON,
+            "Messages, Assignments, Spawns, Output, GasUsed, and Error if there was one; with quorum also Quorum: who agrees",
+        )],
     },
     Described {
         method: Get,

@@ -83,6 +83,18 @@ pub(super) const PATHS: &[Described] = &[
     },
     Described {
         method: Get,
+        path: "/race/{process}",
+        summary: "Who resolves a process: where each compute unit stands, who won which slots, and who was found lying",
+        query: &[("from", "the first slot; without it: the last laps"), ("limit", "most laps, 1 to 200")],
+        body: None,
+        answers: &[(
+            200,
+            JSON,
+            "quorum, computed, certain, disputed_from, units with what they won, laps, lies with what was signed",
+        )],
+    },
+    Described {
+        method: Get,
         path: "/trace/{id}",
         summary: "Where a message is: its slot, who computed it, what it came to, and the same of all that it caused",
         query: &[

@@ -1,14 +1,18 @@
 //! What a simulated node does with packets: users' messages, gossip, requests and answers.
 
+use ao_protocol::agreement::counted;
 use ao_protocol::announcement::Role;
 use ao_protocol::assignment::Assignment;
 use ao_protocol::attestation::Attestation;
 use ao_protocol::attested::AttestedBytes;
+use ao_protocol::commit::Commit;
 use ao_protocol::compute;
+use ao_protocol::dissent::{self, Perjury, Taken};
 use ao_protocol::entry::Entry;
 use ao_protocol::id::{Address, Id};
 use ao_protocol::item::{DataItem, VerifiedItem};
-use ao_protocol::log::{Batch, Durability, Log, LogError, MAX_PAGE, Write};
+use ao_protocol::log::{Batch, Durability, Log, LogError, MAX_PAGE};
+use ao_protocol::outcome::OutcomeRecord;
 use ao_protocol::process::Process;
 use ao_protocol::repair::{Accepted, accept};
 use ao_protocol::scheduler::{Moment, Refusal, Submission, assign, read_receipt};
@@ -23,7 +27,7 @@ impl Node {
         let mut effects = Vec::new();
         match packet {
             Packet::User(number, bytes) => self.on_user(number, bytes, now, &mut effects)?,
-            Packet::Gossip(gossip) => self.on_gossip(from, gossip)?,
+            Packet::Gossip(gossip) => self.on_gossip(from, gossip, now, &mut effects)?,
             Packet::Request(id, request) => {
                 let response = self.answer(request, now, &mut effects)?;
                 effects.push(Effect::Send(from, Packet::Response(id, response)));
@@ -55,16 +59,35 @@ impl Node {
         let Some(peer) = self.node_of(&process.scheduler) else { return Ok(()) };
         let messenger = self.wallet.address();
         let bytes = ItemBytes(item.bytes().to_vec());
-        let request = Request::Submit(vec![SubmissionBytes { item: bytes, messenger }]);
+        let request = Request::Submit(vec![SubmissionBytes { item: bytes, messenger, certificate: None }]);
         let waiting = Waiting::User { number, item: Box::new(item), scheduler: process.scheduler };
         self.ask(peer, request, now, waiting, effects);
         Ok(())
     }
 
-    fn on_gossip(&mut self, from: usize, gossip: Gossip) -> Result<(), LogError> {
+    fn on_gossip(&mut self, from: usize, gossip: Gossip, now: u64, effects: &mut Vec<Effect>) -> Result<(), LogError> {
         match gossip {
             Gossip::Entries(entries) => self.take(from, &entries).map(drop),
-            Gossip::Attestations(attested) => self.take_attestations(attested),
+            Gossip::Attestations(attested) => self.take_attestations(attested, now, effects),
+            Gossip::Commits(commits) => {
+                for commit in commits.iter().filter_map(|bytes| Commit::verify(bytes).ok()) {
+                    if let Some(process) = self.process(&commit.process())?
+                        && counted(&self.disk, &process, &self.trust)?.contains(&commit.unit())
+                    {
+                        self.volatile.commits.put(commit, now);
+                    }
+                }
+                Ok(())
+            }
+            Gossip::Perjury(perjury) => self.take_perjury(&perjury),
+            _ => Ok(()),
+        }
+    }
+
+    fn take_perjury(&mut self, perjury: &Perjury) -> Result<(), LogError> {
+        let mut batch = Batch::new();
+        match dissent::accept(&self.disk, &mut batch, perjury)? {
+            Ok(true) => self.disk.commit(batch, Durability::Synced),
             _ => Ok(()),
         }
     }
@@ -92,27 +115,43 @@ impl Node {
         Ok(new)
     }
 
-    fn take_attestations(&mut self, attested: Vec<AttestedBytes>) -> Result<(), LogError> {
+    fn take_attestations(
+        &mut self,
+        attested: Vec<AttestedBytes>,
+        now: u64,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), LogError> {
         for bytes in attested {
             let Ok(attested) = bytes.read() else { continue };
             let attestation = attested.attestation().clone();
-            let spawn = self.disk.entry(&attestation.claim().process, 0)?;
-            let Some(process) = spawn.and_then(|entry| Process::read(&entry.item).ok()) else { continue };
-            if compute::counts(&process, &attestation, &self.trust) {
-                let mut batch = Batch::new();
-                batch.push(Write::Attestation(Box::new(attestation.clone())));
+            let (id, slot) = (attestation.claim().process, attestation.claim().slot);
+            let Some(process) = self.process(&id)? else { continue };
+            if !compute::counts(&process, &attestation, &self.trust) || attestation.unit() == self.wallet.address() {
+                continue;
+            }
+            let mut batch = Batch::new();
+            let seen = self.volatile.commits.seen(attestation, now);
+            if let Taken::Perjury(perjury) = dissent::take(&self.disk, &mut batch, seen)? {
+                effects.push(Effect::Publish(Gossip::Perjury(*perjury)));
+            }
+            if !batch.is_empty() {
                 self.disk.commit(batch, Durability::Relaxed)?;
-                let outcomes = attested.into_outcomes();
-                let first = (attestation.claim().slot + 1).saturating_sub(outcomes.len() as u64);
-                if !self.plays(Role::Cu)
-                    && !outcomes.is_empty()
-                    && let Ok(batch) = compute::adopt(&self.disk, &outcomes, first, &attestation)?
-                {
-                    self.disk.commit(batch, Durability::Relaxed)?;
-                }
+            }
+            let outcomes = attested.into_outcomes();
+            let first = (slot + 1).saturating_sub(outcomes.len() as u64);
+            if !self.plays(Role::Cu) {
+                self.take_over(&process, &outcomes, first)?;
             }
         }
         Ok(())
+    }
+
+    fn take_over(&mut self, process: &Process, outcomes: &[OutcomeRecord], first: u64) -> Result<(), LogError> {
+        let attested = self.attested(process, first)?;
+        match compute::adopt(&self.disk, process, outcomes, first, &attested)? {
+            Ok((batch, _)) => self.disk.commit(batch, Durability::Relaxed),
+            Err(_) => Ok(()),
+        }
     }
 
     fn answer(&mut self, request: Request, now: u64, effects: &mut Vec<Effect>) -> Result<Response, LogError> {
@@ -139,8 +178,14 @@ impl Node {
                 Response::Outcomes(records)
             }
             Request::Attestations { process, from } => {
-                let own = self.disk.next_attestation(&process, from, &[self.wallet.address()])?;
-                Response::Attestations(own.iter().map(Attestation::to_bytes).collect())
+                let (mut attestations, mut perjuries) = (Vec::new(), Vec::new());
+                if let Some(read) = self.process(&process)? {
+                    attestations = self.attested(&read, from)?.iter().map(Attestation::to_bytes).collect();
+                    for unit in self.trust.compute_units(&read) {
+                        perjuries.extend(self.disk.perjury(&unit)?);
+                    }
+                }
+                Response::Attestations { attestations, perjuries }
             }
             _ => Response::Busy("not asked here".into()),
         })
@@ -167,7 +212,7 @@ impl Node {
                 receipts.push(Err(Refusal::Invalid("not verified".into())));
                 continue;
             };
-            let submission = Submission { item, messenger: bytes.messenger };
+            let submission = Submission { item, messenger: bytes.messenger, certificate: bytes.certificate };
             let moment = Moment { now_ms: now, block_height: now / 1000 };
             let receipt = assign(&self.disk, &mut batch, &submission, moment, &self.trust, &*self.wallet)?;
             receipts.push(receipt.map(|receipt| {
@@ -222,13 +267,17 @@ impl Node {
                     self.volatile.repair.on_claim(&self.disk, &peer, &process, slot)?;
                 }
             }
-            (Waiting::Outcomes { attestation, first }, Response::Outcomes(records)) => {
-                if let Ok(batch) = compute::adopt(&self.disk, &records, first, &attestation)? {
-                    self.disk.commit(batch, Durability::Relaxed)?;
+            (Waiting::Outcomes { process, first }, Response::Outcomes(records)) => {
+                if let Some(process) = self.process(&process)? {
+                    self.take_over(&process, &records, first)?;
                 }
             }
-            (Waiting::Attestations, Response::Attestations(attestations)) => {
-                self.take_attestations(attestations.into_iter().map(AttestedBytes::bare).collect())?
+            (Waiting::Attestations, Response::Attestations { attestations, perjuries }) => {
+                for perjury in &perjuries {
+                    self.take_perjury(perjury)?;
+                }
+                let attested = attestations.into_iter().map(AttestedBytes::bare).collect();
+                self.take_attestations(attested, now, effects)?
             }
             _ => {}
         }
