@@ -2,7 +2,7 @@
 //! unit's newest attestation that fits says it all.
 
 use crate::attestation::{Attestation, Seen};
-use crate::id::{Address, Digest, Id};
+use crate::id::{Address, Id};
 use crate::log::{Computed, Log, LogError};
 use crate::process::Process;
 use crate::trust::Trust;
@@ -81,11 +81,6 @@ pub fn fits(log: &dyn Log, attestation: &Attestation) -> Result<Option<bool>, Lo
     let claim = attestation.claim();
     let known = computed_at(log, &claim.process, claim.slot)?;
     Ok(known.map(|known| known.chain == claim.outcome_chain && known.assignment == claim.assignment))
-}
-
-/// The outcome chain after a slot, if it is known.
-pub fn chain_after(log: &dyn Log, process: &Id, slot: u64) -> Result<Option<Digest>, LogError> {
-    Ok(computed_at(log, process, slot)?.map(|computed| computed.chain))
 }
 
 /// What is known of the outcomes up to a slot, if they are.

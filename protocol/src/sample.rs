@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::agreement::chain_after;
+use crate::agreement::computed_at;
 use crate::attestation::{Attestation, Claim, Seen};
 use crate::compute;
 use crate::id::{Address, Digest, Id};
@@ -92,7 +92,9 @@ impl Sample {
                 .entry(&self.id(), slot)
                 .unwrap()
                 .map_or(Id::from([0; 32]), |entry| entry.assignment.id()),
-            outcome_chain: chain_after(&self.log, &self.id(), slot).unwrap().unwrap_or(Digest::from([0; 32])),
+            outcome_chain: computed_at(&self.log, &self.id(), slot)
+                .unwrap()
+                .map_or(Digest::from([0; 32]), |at| at.chain),
             checkpoint: None,
         }
     }

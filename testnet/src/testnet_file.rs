@@ -76,7 +76,8 @@ impl NodeEntry {
         let line = std::fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
         let arguments: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
         let data = self.data_dir.display().to_string();
-        arguments.iter().any(|argument| argument.ends_with(b"ao-node")) && arguments.contains(&data.as_bytes())
+        let program = |argument: &&[u8]| argument.ends_with(b"ao-node") || argument.ends_with(b"ao-byzantine-cu");
+        arguments.iter().any(program) && arguments.contains(&data.as_bytes())
     }
 }
 

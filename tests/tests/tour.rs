@@ -95,6 +95,20 @@ fn the_tour_passes_with_compute_units_that_lie_and_shows_that_they_are_found() {
     assert!(!printed.contains("first resolved by liar"), "{printed}");
 }
 
+#[test]
+fn compute_units_that_lie_are_stopped_with_their_network() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("testnet");
+    let data_text = data.to_str().unwrap();
+    let up = ["up", "--detach", "--base-port", "0", "--cu", "1", "--byzantine-cu", "1", "--data", data_text];
+    text(&run(&testnet(), &up, &[]));
+    let liar = format!("/proc/{}/cmdline", pid(&data, "liar-1"));
+    let runs = || !std::fs::read(&liar).unwrap_or_default().is_empty();
+    assert!(runs());
+    text(&run(&testnet(), &["down", "--data", data_text], &[]));
+    assert!(!runs(), "it goes on without its network");
+}
+
 /// The nodes that run on a folder.
 fn nodes_of(data: &Path) -> usize {
     let running = std::fs::read_dir("/proc").unwrap().flatten().filter(|process| {
