@@ -53,13 +53,15 @@ pub fn agreement(log: &dyn Log, process: &Process, trust: &Trust) -> Result<Agre
     let Some(computed) = log.computed(&id)? else { return Ok(agreement) };
     let counted = counted(log, process, trust)?;
     for unit in trust.compute_units(process) {
-        match log.last_attestation(&id, &unit, computed.slot)? {
+        match last_attestation(log, &id, &unit, computed.slot)? {
             None => agreement.silent.push(unit),
             Some(Seen { attestation, .. }) => {
                 let slot = attestation.claim().slot;
-                match counted.contains(&unit) && fits(log, &attestation)? == Some(true) {
-                    true => agreement.agree.push((unit, slot)),
-                    false => agreement.differ.push((unit, slot)),
+                match (counted.contains(&unit), fits(log, &attestation)?) {
+                    (true, Some(true)) => agreement.agree.push((unit, slot)),
+                    // What this node has still to fill in below a checkpoint it can't compare.
+                    (true, None) => agreement.silent.push(unit),
+                    _ => agreement.differ.push((unit, slot)),
                 }
             }
         }
@@ -94,12 +96,49 @@ pub fn computed_at(log: &dyn Log, process: &Id, slot: u64) -> Result<Option<Comp
     }
 }
 
+/// Whether an attestation is about another branch than this log's. Only a process that was resumed has more than one.
+fn is_elsewhere(log: &dyn Log, attestation: &Attestation) -> Result<bool, LogError> {
+    let claim = attestation.claim();
+    if log.process(&claim.process)?.is_none_or(|process| process.resumes.is_empty()) {
+        return Ok(false);
+    }
+    let ours = log.entry(&claim.process, claim.slot)?;
+    Ok(ours.is_some_and(|ours| ours.assignment.id() != claim.assignment))
+}
+
+/// A unit's attestation that ends at the lowest slot from `from` on, but for those about other branches.
+pub fn next_attestation(log: &dyn Log, process: &Id, unit: &Address, from: u64) -> Result<Option<Seen>, LogError> {
+    let mut from = from;
+    while let Some(seen) = log.next_attestation(process, unit, from)? {
+        if !is_elsewhere(log, &seen.attestation)? {
+            return Ok(Some(seen));
+        }
+        from = seen.attestation.claim().slot.saturating_add(1);
+    }
+    Ok(None)
+}
+
+/// A unit's attestation that ends at the highest slot up to `until`, but for those about other branches.
+pub fn last_attestation(log: &dyn Log, process: &Id, unit: &Address, until: u64) -> Result<Option<Seen>, LogError> {
+    let mut until = until;
+    while let Some(seen) = log.last_attestation(process, unit, until)? {
+        if !is_elsewhere(log, &seen.attestation)? {
+            return Ok(Some(seen));
+        }
+        match seen.attestation.claim().slot.checked_sub(1) {
+            Some(below) => until = below,
+            None => break,
+        }
+    }
+    Ok(None)
+}
+
 /// The attestations of these units that end at `from` or are the next after it, one of each unit that has one, the
 /// nearest first.
 pub fn next_of_each(log: &dyn Log, process: &Id, units: &[Address], from: u64) -> Result<Vec<Seen>, LogError> {
     let mut next = Vec::with_capacity(units.len());
     for unit in units {
-        next.extend(log.next_attestation(process, unit, from)?);
+        next.extend(next_attestation(log, process, unit, from)?);
     }
     next.sort_by_key(|seen| (seen.attestation.claim().slot, seen.attestation.unit()));
     Ok(next)

@@ -17,6 +17,12 @@ pub const MESSENGER: &str = "Messenger";
 pub const PUSH_DEPTH: &str = "Push-Depth";
 /// Tag with the message, or the cron's firing, at the root of the chain that a pushed message belongs to.
 pub const PUSH_ROOT: &str = "Push-Root";
+/// Tag with the assignment of the slot that sent a pushed message.
+pub const ORIGIN_ASSIGNMENT: &str = "Origin-Assignment";
+/// Tag with the `Assign` that asked for an item from elsewhere.
+pub const ASSIGN: &str = "Assign";
+/// Tag with the hash of the certificate that proves a pushed message.
+pub const CERTIFICATE: &str = "Certificate";
 /// Tag with a messenger that the process trusts.
 pub const AUTHORITY: &str = "Authority";
 /// Tag with the cron that fires.
@@ -42,7 +48,7 @@ pub struct Assignment {
 pub struct Statement {
     /// The process.
     pub process: Id,
-    /// Always 0 so far.
+    /// 0 until the owner resumes the process, then the sequence of the [`crate::resume::Resume`] that is in force.
     pub epoch: u64,
     /// The slot; ao's `Nonce`. Slot 0 is the process item itself.
     pub slot: u64,
@@ -62,6 +68,13 @@ pub struct Statement {
     pub root: Option<Id>,
     /// Where a pushed message comes from.
     pub origin: Option<Origin>,
+    /// For a pushed message: the assignment of the slot that sent it. Should that slot be given anew, what it sends
+    /// then is something else.
+    pub sent_by: Option<Id>,
+    /// For an item from elsewhere: the signed `Assign` that asked for it, which says what of it the process is given.
+    pub assign: Option<Id>,
+    /// The hash of the certificate that came with a pushed message, if one did.
+    pub certificate: Option<Digest>,
     /// In slot 0: messengers that the process trusts though its own tags do not say their addresses.
     pub authorities: Vec<Address>,
     /// The cron's firing that it is, if it is one.
@@ -125,6 +138,15 @@ impl Statement {
         }
         if let Some(origin) = self.origin {
             item.tags.extend(origin.tags());
+        }
+        if let Some(sent_by) = self.sent_by {
+            item = item.tag(ORIGIN_ASSIGNMENT, sent_by.to_string());
+        }
+        if let Some(assign) = self.assign {
+            item = item.tag(ASSIGN, assign.to_string());
+        }
+        if let Some(certificate) = self.certificate {
+            item = item.tag(CERTIFICATE, certificate.to_string());
         }
         for authority in &self.authorities {
             item = item.tag(AUTHORITY, authority.to_string());
@@ -192,6 +214,9 @@ impl Assignment {
             depth: optional(&item, PUSH_DEPTH, "a number")?.unwrap_or(0),
             root: optional(&item, PUSH_ROOT, "an item id")?,
             origin: Origin::read(item.tags())?,
+            sent_by: optional(&item, ORIGIN_ASSIGNMENT, "an assignment's id")?,
+            assign: optional(&item, ASSIGN, "an item id")?,
+            certificate: optional(&item, CERTIFICATE, "32 bytes in base64url")?,
             authorities: authorities.collect::<Result<_, _>>()?,
             cron,
         };
@@ -242,6 +267,9 @@ mod tests {
                 slot: 6,
                 index: OutboxIndex { kind: OutboxKind::Message, position: 0 },
             }),
+            sent_by: Some(Id::from([9; 32])),
+            assign: Some(Id::from([10; 32])),
+            certificate: Some(Digest::from([11; 32])),
             authorities: vec![Address::from([4; 32]), Address::from([6; 32])],
             cron: None,
         };
@@ -250,6 +278,7 @@ mod tests {
         assert_eq!(Assignment::read(signed.item.clone()).unwrap().statement, statement);
         let mut bare = statement;
         (bare.message, bare.messenger, bare.origin, bare.authorities) = (None, None, None, Vec::new());
+        (bare.sent_by, bare.assign, bare.certificate) = (None, None, None);
         let signed = bare.clone().sign(&Wallet::ed25519_from_seed([1; 32])).unwrap();
         assert_eq!(Assignment::read(signed.item).unwrap().statement, bare);
         for (block, missed) in [(None, 0), (Some(7), 3)] {

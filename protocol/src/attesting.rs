@@ -1,6 +1,7 @@
 //! When a compute unit attests what it evaluated: at once while little happens, and for many slots together where much
 //! does, so that competing costs a bounded part of the work. A process that asks for more than one unit's word is
-//! committed to first and attested when enough others committed, too.
+//! committed to first and attested when enough others committed, too. Where the state was rebuilt, its hash is attested
+//! when what led to it is.
 //!
 //! A state machine over the log: what is to be attested is what was evaluated since the unit's own last attestation, so
 //! nothing is lost by a restart. Call order: [`Attesting::evaluated`] after slots were recorded, and for every process
@@ -8,32 +9,35 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::agreement::{computed_at, fits, next_of_each};
+use crate::agreement::{computed_at, fits, last_attestation, next_of_each};
 use crate::attestation::{Attestation, Claim, Seen};
 use crate::attested::{Attested, MAX_HANDED_BYTES};
+use crate::checkpoint;
 use crate::commit::Commit;
 use crate::compute::{Attestor, MAX_SLOTS_PER_ATTESTATION};
-use crate::id::Id;
-use crate::log::{Batch, Log, LogError, Write};
+use crate::id::{Digest, Id};
+use crate::log::{Batch, Computed, Log, LogError, Write};
 use crate::module::LUA_FORMAT;
 use crate::process::Process;
-use crate::race::Commits;
+use crate::race::{Commits, MAX_COMMITS};
 use crate::trust::Trust;
 use crate::wallet::WalletError;
 
-/// Messages that may be sent a second however little was evaluated, and at once after a while of silence.
-const MESSAGES_PER_SECOND: u64 = 20;
+/// Messages that may be sent at once after a while of silence.
+const BURST: u64 = 20;
+/// Messages that may be sent a second however little was evaluated.
+const MESSAGES_PER_SECOND: u64 = 10;
 /// Further ones are paid for by so many evaluated slots each.
-const SLOTS_PER_MESSAGE: u64 = 16;
+const SLOTS_PER_MESSAGE: u64 = 32;
 /// How long a unit that committed waits for others, in milliseconds.
 const COMMIT_WAIT_MS: u64 = 300;
 /// Most attestations of one process that are made in one go.
-const MAX_AT_ONCE: usize = 16;
+const MAX_AT_ONCE: usize = MAX_COMMITS;
 
 /// A message costs this much of the budget.
 const COST: u64 = 1_000;
 /// The budget that silence fills.
-const FULL: u64 = MESSAGES_PER_SECOND * COST;
+const FULL: u64 = BURST * COST;
 
 /// What is to be sent.
 #[derive(Clone, Debug)]
@@ -79,13 +83,23 @@ pub enum AttestError {
     Wallet(#[from] WalletError),
 }
 
+/// One look at what is due, with all that it takes, and what comes of it.
+struct Look<'a> {
+    log: &'a dyn Log,
+    trust: &'a Trust,
+    attestor: &'a Attestor<'a>,
+    now_ms: u64,
+    batch: Batch,
+    acts: Vec<Act>,
+}
+
 impl Attesting {
     /// Nothing to attest so far.
     pub fn new() -> Attesting {
         Attesting { budget: FULL, ..Attesting::default() }
     }
 
-    /// So many slots of a process were evaluated and recorded.
+    /// So many slots of a process were evaluated and recorded, or its state was rebuilt.
     pub fn evaluated(&mut self, process: Id, slots: u64) {
         self.budget = self.budget.saturating_add(slots.saturating_mul(COST / SLOTS_PER_MESSAGE)).min(2 * FULL);
         if !self.waiting.contains(&process) {
@@ -108,7 +122,7 @@ impl Attesting {
         if self.budget < FULL {
             self.budget = (self.budget + passed * MESSAGES_PER_SECOND * COST / 1_000).min(FULL);
         }
-        let (mut batch, mut acts) = (Batch::new(), Vec::new());
+        let mut look = Look { log, trust, attestor, now_ms, batch: Batch::new(), acts: Vec::new() };
         for _ in 0..self.waiting.len() {
             if self.budget < COST {
                 break;
@@ -119,42 +133,42 @@ impl Attesting {
                 continue;
             }
             let Some(process) = log.process(&id)? else { continue };
-            let (first, attestations) = attestations(log, &id, attestor)?;
-            let Some(last) = attestations.last() else { continue };
+            let (first, attestations) = look.attestations(&id)?;
+            if attestations.is_empty() {
+                if look.show_checkpoint(&id, first.checked_sub(1))? {
+                    self.budget -= COST;
+                }
+                continue;
+            }
             self.budget -= COST;
             if attestations.len() == MAX_AT_ONCE {
                 self.waiting.push_back(id);
             }
             if process.compute_quorum > 1 {
-                let commit = Commit::to(last, attestor.signer)?;
-                commits.put(commit.clone(), now_ms);
-                acts.push(Act::Commit(commit));
+                for attestation in &attestations {
+                    let commit = Commit::to(attestation, attestor.signer)?;
+                    commits.put(commit.clone(), now_ms);
+                    look.acts.push(Act::Commit(commit));
+                }
                 self.committed.insert(id, Committed { attestations, first, at_ms: now_ms });
             } else {
-                show(log, trust, &process, first, attestations, (now_ms, None), &mut batch, &mut acts)?;
+                let last = attestations.last().map(|last| last.claim().slot);
+                look.show(&process, first, attestations, None)?;
+                look.show_checkpoint(&id, last)?;
             }
         }
         // Last: what is evaluated since then begins where these end, which the log does not say yet.
-        self.show_committed(log, trust, attestor, commits, now_ms, &mut batch, &mut acts)?;
-        Ok((batch, acts))
+        self.show_committed(&mut look, commits)?;
+        Ok((look.batch, look.acts))
     }
 
-    #[allow(clippy::too_many_arguments, reason = "a part of act")]
-    fn show_committed(
-        &mut self,
-        log: &dyn Log,
-        trust: &Trust,
-        attestor: &Attestor<'_>,
-        commits: &mut Commits,
-        now_ms: u64,
-        batch: &mut Batch,
-        acts: &mut Vec<Act>,
-    ) -> Result<(), AttestError> {
+    fn show_committed(&mut self, look: &mut Look<'_>, commits: &mut Commits) -> Result<(), AttestError> {
+        let (log, now_ms) = (look.log, look.now_ms);
         let mut due = Vec::new();
         for (id, committed) in &self.committed {
             let Some(process) = log.process(id)? else { continue };
-            let mut others = trust.compute_units(&process);
-            others.retain(|unit| *unit != attestor.signer.address());
+            let mut others = look.trust.compute_units(&process);
+            others.retain(|unit| *unit != look.attestor.signer.address());
             let enough = commits.units(id, committed.first) >= process.compute_quorum as usize;
             let late = now_ms >= committed.at_ms + COMMIT_WAIT_MS;
             let shown = || -> Result<bool, LogError> {
@@ -172,11 +186,16 @@ impl Attesting {
         for (id, process) in due {
             let Some(Committed { attestations, first, at_ms }) = self.committed.remove(&id) else { continue };
             self.budget = self.budget.saturating_sub(COST);
-            if let Some(last) = attestations.last() {
-                commits.take(last);
+            let mut still = Vec::with_capacity(attestations.len());
+            for attestation in attestations {
+                commits.take(&attestation);
+                // Its slots may have been taken back since.
+                if fits(log, &attestation)? == Some(true) {
+                    still.push(attestation);
+                }
             }
-            show(log, trust, &process, first, attestations, (now_ms, Some(at_ms)), batch, acts)?;
-            // More may have been evaluated meanwhile.
+            look.show(&process, first, still, Some(at_ms))?;
+            // More may have been evaluated meanwhile, and the state at some slot of these may be known.
             if !self.waiting.contains(&id) {
                 self.waiting.push_back(id);
             }
@@ -194,58 +213,83 @@ impl Attesting {
     }
 }
 
-/// Attestations of what was evaluated since the unit's last one, and the first slot that they cover.
-fn attestations(log: &dyn Log, process: &Id, attestor: &Attestor<'_>) -> Result<(u64, Vec<Attestation>), AttestError> {
-    let own = log.last_attestation(process, &attestor.signer.address(), u64::MAX)?;
-    let first = own.map_or(0, |own| own.attestation.claim().slot + 1);
-    let (Some(computed), Some(evaluated)) = (log.computed(process)?, log.evaluated(process)?) else {
-        return Ok((first, Vec::new()));
-    };
-    let last = computed.slot.min(evaluated);
-    let (mut from, mut made) = (first, Vec::new());
-    while from <= last && made.len() < MAX_AT_ONCE {
-        let slot = last.min(from + MAX_SLOTS_PER_ATTESTATION - 1);
-        let Some(known) = computed_at(log, process, slot)? else { break };
-        let claim = Claim {
-            network: attestor.network,
+impl Look<'_> {
+    fn claim(&self, process: &Id, known: Computed, checkpoint: Option<Digest>) -> Claim {
+        Claim {
+            network: self.attestor.network,
             format: LUA_FORMAT.to_string(),
             process: *process,
-            slot,
+            slot: known.slot,
             assignment: known.assignment,
             outcome_chain: known.chain,
-            checkpoint: None,
-        };
-        made.push(claim.sign(attestor.signer)?);
-        from = slot + 1;
+            checkpoint,
+        }
     }
-    Ok((first, made))
-}
 
-/// Keeps attestations and shows them, with their outcomes where no other unit was faster.
-#[allow(clippy::too_many_arguments, reason = "a part of act")]
-fn show(
-    log: &dyn Log,
-    trust: &Trust,
-    process: &Process,
-    first: u64,
-    attestations: Vec<Attestation>,
-    (seen_ms, committed_ms): (u64, Option<u64>),
-    batch: &mut Batch,
-    acts: &mut Vec<Act>,
-) -> Result<(), LogError> {
-    let units = trust.compute_units(process);
-    let mut from = first;
-    for attestation in attestations {
-        let slot = attestation.claim().slot;
-        let others: Vec<_> = units.iter().filter(|unit| **unit != attestation.unit()).copied().collect();
-        let near = |seen: &Seen| seen.attestation.claim().slot - slot < MAX_SLOTS_PER_ATTESTATION;
-        let is_first = !next_of_each(log, &process.id(), &others, slot)?.iter().any(near);
-        let outcomes = if is_first { handed(log, &process.id(), from, slot)? } else { Vec::new() };
-        from = slot + 1;
-        batch.push(Write::Attestation(Box::new(Seen { attestation: attestation.clone(), seen_ms, committed_ms })));
-        acts.push(Act::Show { attested: Box::new(Attested::new(attestation, outcomes)), first: is_first });
+    /// Attestations of what was evaluated since the unit's last one, and the first slot that they cover.
+    fn attestations(&self, process: &Id) -> Result<(u64, Vec<Attestation>), AttestError> {
+        let log = self.log;
+        let own = last_attestation(log, process, &self.attestor.signer.address(), u64::MAX)?;
+        // What is before a checkpoint that it began with others resolved.
+        let base = log.base(process)?.map_or(0, |base| base + 1);
+        let first = own.map_or(0, |own| own.attestation.claim().slot + 1).max(base);
+        let (Some(computed), Some(evaluated)) = (log.computed(process)?, log.evaluated(process)?) else {
+            return Ok((first, Vec::new()));
+        };
+        let last = computed.slot.min(evaluated);
+        let (mut from, mut made) = (first, Vec::new());
+        while from <= last && made.len() < MAX_AT_ONCE {
+            let slot = last.min(from + MAX_SLOTS_PER_ATTESTATION - 1);
+            let Some(known) = computed_at(log, process, slot)? else { break };
+            made.push(self.claim(process, known, None).sign(self.attestor.signer)?);
+            from = slot + 1;
+        }
+        Ok((first, made))
     }
-    Ok(())
+
+    /// Keeps attestations and shows them, with their outcomes where no other unit was faster.
+    fn show(
+        &mut self,
+        process: &Process,
+        first: u64,
+        attestations: Vec<Attestation>,
+        committed_ms: Option<u64>,
+    ) -> Result<(), LogError> {
+        let (log, seen_ms) = (self.log, self.now_ms);
+        let units = self.trust.compute_units(process);
+        let mut from = first;
+        for attestation in attestations {
+            let slot = attestation.claim().slot;
+            let others: Vec<_> = units.iter().filter(|unit| **unit != attestation.unit()).copied().collect();
+            let near = |seen: &Seen| seen.attestation.claim().slot - slot < MAX_SLOTS_PER_ATTESTATION;
+            let is_first = !next_of_each(log, &process.id(), &others, slot)?.iter().any(near);
+            let outcomes = if is_first { handed(log, &process.id(), from, slot)? } else { Vec::new() };
+            from = slot + 1;
+            let seen = Seen { attestation: attestation.clone(), seen_ms, committed_ms };
+            self.batch.push(Write::Attestation(Box::new(seen)));
+            self.acts.push(Act::Show { attested: Box::new(Attested::new(attestation, outcomes)), first: is_first });
+        }
+        Ok(())
+    }
+
+    /// Shows the hash of the newest rebuilt state up to a slot that this unit attested, if it did not before.
+    fn show_checkpoint(&mut self, process: &Id, attested: Option<u64>) -> Result<bool, AttestError> {
+        let Some(attested) = attested else { return Ok(false) };
+        let Some((slot, hash)) = self.log.last_rebuilt(process, attested)? else { return Ok(false) };
+        // That which it began with others made.
+        if self.log.base(process)?.is_some_and(|base| slot <= base) {
+            return Ok(false);
+        }
+        let own = self.attestor.signer.address();
+        if checkpoint::attested_by(self.log, process, slot, &own)? {
+            return Ok(false);
+        }
+        let Some(known) = computed_at(self.log, process, slot)? else { return Ok(false) };
+        let attestation = self.claim(process, known, Some(hash)).sign(self.attestor.signer)?;
+        self.batch.push(Write::Checkpoint(Box::new(attestation.clone())));
+        self.acts.push(Act::Show { attested: Box::new(Attested::new(attestation, Vec::new())), first: false });
+        Ok(true)
+    }
 }
 
 /// The outcomes of these slots, or none where they are too large to travel with their attestation.
@@ -320,7 +364,7 @@ mod tests {
         unit.evaluate(1);
         assert_eq!(unit.shows(0), [(0, 1)]);
         assert_eq!(unit.shows(0), []);
-        for slot in 1..MESSAGES_PER_SECOND {
+        for slot in 1..BURST {
             unit.evaluate(1);
             assert_eq!(unit.shows(0), [(slot, 1)]);
         }
@@ -330,11 +374,11 @@ mod tests {
             unit.evaluate(1);
             shown.extend(unit.shows(0));
         }
-        assert!((3..=6).contains(&shown.len()), "{shown:?}");
+        assert!((1..=3).contains(&shown.len()), "{shown:?}");
         unit.evaluate(3);
         assert_eq!(unit.shows(0), []);
         let due = unit.attesting.due_ms(0).unwrap();
-        assert!((1..=50).contains(&due) && unit.shows(due - 1).is_empty());
+        assert!((1..=100).contains(&due) && unit.shows(due - 1).is_empty());
         assert_eq!(unit.shows(due).last().map(|shown| shown.0), sample.log.evaluated(&sample.id()).unwrap());
         // Never more slots than a proof may span.
         unit.evaluate(150);

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::agreement::{counted, fits};
+use crate::agreement::{counted, fits, next_attestation};
 use crate::attestation::Attestation;
 use crate::compute::{MAX_SLOTS_PER_ATTESTATION, counts};
 use crate::entry::Entry;
@@ -79,7 +79,7 @@ impl Certificate {
         let (Some(entry), Some(path)) = (entry, record.outcome.path(list, position)) else { return Ok(None) };
         let mut attestations: Vec<Attestation> = Vec::new();
         for unit in counted(log, process, trust)? {
-            let Some(seen) = log.next_attestation(&id, &unit, slot)? else { continue };
+            let Some(seen) = next_attestation(log, &id, &unit, slot)? else { continue };
             let claim = seen.attestation.claim();
             if claim.slot - slot < MAX_SLOTS_PER_ATTESTATION
                 && counts(process, &seen.attestation, trust)
@@ -117,6 +117,13 @@ impl Certificate {
         wire::encode(self).len()
     }
 
+    /// What an assignment names it by.
+    pub fn hash(&self) -> Digest {
+        let mut hasher = blake3::Hasher::new_derive_key("ao-node 2026 certificate");
+        hasher.update(&wire::encode(self));
+        Digest::from(*hasher.finalize().as_bytes())
+    }
+
     /// Whether it proves that an item carries what the slot `sent_by` of a process sent: that enough of the units that
     /// the process trusts signed for that entry, and that the item is what a messenger has to make of it.
     pub fn verify(
@@ -136,7 +143,7 @@ impl Certificate {
             return wrong("the certificate has more parts than it needs");
         }
         let child = match origin.index.kind {
-            OutboxKind::Spawned => match self.child(log, source, origin)? {
+            OutboxKind::Spawned => match self.child(log, source, sent_by, origin, item)? {
                 Ok(child) => Some(child),
                 Err(cause) => return Ok(Err(cause)),
             },
@@ -183,17 +190,34 @@ impl Certificate {
         Ok(Err(Uncertified::NotYet(text)))
     }
 
-    /// The process that a spawn became of which an item gives notice: what its scheduler says, and not the messenger.
-    fn child(&self, log: &dyn Log, source: &Process, origin: &Origin) -> Result<Result<Id, Uncertified>, LogError> {
+    /// The process that a spawn became of which an item gives notice: what its scheduler says, and not the messenger. A
+    /// scheduler that lost what it knew may have made two; then the one that the notice names.
+    fn child(
+        &self,
+        log: &dyn Log,
+        source: &Process,
+        sent_by: &Entry,
+        origin: &Origin,
+        item: &VerifiedItem,
+    ) -> Result<Result<Id, Uncertified>, LogError> {
         let spawn = OutboxEntry { fields: self.fields.clone(), data: None };
-        let scheduler = match outbox::scheduler(&spawn, &source.scheduler) {
+        let scheduler = match outbox::scheduler(&spawn, &source.scheduler_at(origin.slot)) {
             Ok(scheduler) => scheduler,
             Err(cause) => return Ok(Err(Uncertified::False(cause.to_string()))),
         };
         let origin = Origin::at(origin.process, origin.slot, OutboxKind::Spawn, origin.index.position as usize);
         let delivery = DeliveryId { origin, target: Some(Id::from(scheduler.to_bytes())) };
-        Ok(match log.slot_of_delivery(&delivery)? {
-            Some((child, _)) => Ok(child),
+        for tag in item.tags().iter().filter(|tag| tag.name == "Process") {
+            let Ok(named) = tag.value.parse::<Id>() else { continue };
+            if let Some(first) = log.entry(&named, 0)?
+                && first.delivery() == Some(delivery)
+                && first.assignment.statement.sent_by == Some(sent_by.assignment.id())
+            {
+                return Ok(Ok(named));
+            }
+        }
+        Ok(match log.scheduled(&delivery, &sent_by.assignment.id())? {
+            Some(place) => Ok(place.process),
             None => Err(Uncertified::NotYet("the spawned process is not known here yet".into())),
         })
     }
@@ -260,9 +284,10 @@ fn is_made_of(item: &VerifiedItem, expected: &ItemBuilder) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::assignment::{Statement, first_link};
     use crate::attestation::Claim;
     use crate::dissent;
-    use crate::log::{Batch, Durability};
+    use crate::log::{Batch, Durability, Write};
     use crate::outcome::Outcome;
     use crate::sample::{MESSENGER, SCHEDULER, Sample, UNITS, plain, unit};
     use crate::scheduler::{Moment, Submission, assign};
@@ -367,6 +392,41 @@ mod tests {
                 let result = check(&sample, &certificate, &other, &item(&sample, &other));
                 assert!(result.is_err(), "{origin} as {other}");
             }
+        }
+    }
+
+    #[test]
+    fn a_notice_may_name_either_of_two_children_and_nothing_else() {
+        let sample = sample();
+        let notice = origin(&sample, OutboxKind::Spawned, 0);
+        let certificate = certificate(&sample, &notice).unwrap();
+        let there = there(&sample);
+        // A scheduler that lost its disk made another one, which is found before the first.
+        let spawned = item(&sample, &origin(&sample, OutboxKind::Spawn, 0));
+        let first = there.log.entry(&spawned.id(), 0).unwrap().unwrap();
+        let again = |sent_by: Option<Id>| {
+            let builder = ItemBuilder { tags: spawned.tags().to_vec(), ..ItemBuilder::new().data(spawned.data()) };
+            let item = builder.anchor(sent_by.unwrap().to_bytes()).sign(&unit(MESSENGER)).unwrap();
+            let (process, hash_chain) = (item.id(), first_link(&item.id()));
+            let statement = Statement { process, hash_chain, sent_by, ..first.assignment.statement.clone() };
+            let mut batch = Batch::new();
+            let assignment = statement.sign(&unit(SCHEDULER)).unwrap();
+            batch.push(Write::Entry(Box::new(Entry { assignment, item, ..first.clone() })));
+            there.log.commit(batch, Durability::Synced).unwrap();
+            process
+        };
+        let sent_by = there.log.entry(&sample.id(), 1).unwrap().unwrap();
+        let other = again(Some(sent_by.assignment.id()));
+        let of_another_branch = again(Some(Id::from([4; 32])));
+        let spawn = &sample.log.outcome(&sample.id(), 1).unwrap().unwrap().outcome.spawns[0];
+        let source = Source { process: &sample.process, entry: &sent_by };
+        let verified = |child: &Id| {
+            let item = source.spawned(spawn, child, &notice).unwrap().sign(&unit(MESSENGER)).unwrap();
+            certificate.verify(&there.log, &there.process, &sent_by, &there.trust, &notice, &item).unwrap()
+        };
+        assert_eq!((verified(&spawned.id()), verified(&other)), (Ok(()), Ok(())));
+        for wrong in [of_another_branch, sample.id(), Id::from([3; 32])] {
+            assert!(verified(&wrong).is_err());
         }
     }
 

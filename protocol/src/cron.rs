@@ -8,11 +8,11 @@ use thiserror::Error;
 
 use crate::assignment::{Assignment, Statement};
 use crate::entry::Entry;
+use crate::evidence;
 use crate::id::Id;
 use crate::item::VerifiedItem;
 use crate::log::{Batch, Log, LogError, Write};
 use crate::message::Message;
-use crate::process::Process;
 use crate::scheduler::Moment;
 use crate::tag::Tag;
 use crate::wallet::Signer;
@@ -150,9 +150,11 @@ pub fn fire(
     block_time: &dyn Fn(u64) -> Option<u64>,
     signer: &dyn Signer,
 ) -> Result<Vec<Entry>, LogError> {
-    let Some(first) = batch.entry(log, id, 0)? else { return Ok(Vec::new()) };
-    let Ok(process) = Process::read(&first.item) else { return Ok(Vec::new()) };
-    if process.scheduler != signer.address() {
+    let (Some(first), Some(Ok(process))) = (batch.entry(log, id, 0)?, batch.process(log, id)?) else {
+        return Ok(Vec::new());
+    };
+    if process.scheduler() != signer.address() || evidence::disputed_from(log, id)?.is_some() || log.hole(id)?.is_some()
+    {
         return Ok(Vec::new());
     }
     let mut firings = Vec::new();
@@ -167,7 +169,7 @@ pub fn fire(
         let Some(tip) = batch.tip(log, id)? else { break };
         let statement = Statement {
             process: *id,
-            epoch: 0,
+            epoch: process.epoch_at(tip.slot + 1),
             slot: tip.slot + 1,
             hash_chain: tip.next_link,
             block_height: firing.block.unwrap_or(moment.block_height),
@@ -177,6 +179,9 @@ pub fn fire(
             depth: 0,
             root: None,
             origin: None,
+            sent_by: None,
+            assign: None,
+            certificate: None,
             authorities: Vec::new(),
             cron: Some(firing),
         };

@@ -76,6 +76,16 @@ pub fn take(log: &dyn Log, batch: &mut Batch, seen: Seen) -> Result<Taken, LogEr
     let claim = seen.attestation.claim();
     let unit = seen.attestation.unit();
     let before = log.attestation(&claim.process, &unit, claim.slot)?;
+    // What it said of the state there says what led to it, too.
+    let states = log.checkpoints(&claim.process, claim.slot)?;
+    if let Some(state) = states.iter().find(|state| state.unit() == unit && state.claim().contradicts(claim)) {
+        if log.perjury(&unit)?.is_some() {
+            return Ok(Taken::Known);
+        }
+        let perjury = Perjury { one: state.to_bytes(), other: seen.attestation.to_bytes() };
+        batch.push(Write::Perjury { unit, perjury: Box::new(perjury.clone()) });
+        return Ok(Taken::Perjury(Box::new(perjury)));
+    }
     match before.map(|before| before.attestation) {
         Some(before) if before.claim().contradicts(claim) => {
             let perjury = Perjury { one: before.to_bytes(), other: seen.attestation.to_bytes() };
@@ -85,8 +95,21 @@ pub fn take(log: &dyn Log, batch: &mut Batch, seen: Seen) -> Result<Taken, LogEr
             batch.push(Write::Perjury { unit, perjury: Box::new(perjury.clone()) });
             Ok(Taken::Perjury(Box::new(perjury)))
         }
+        // Of two about two branches that counts which is about this log's.
+        Some(before)
+            if before.claim().assignment != claim.assignment
+                && log.entry(&claim.process, claim.slot)?.map(|entry| entry.assignment.id())
+                    == Some(before.claim().assignment) =>
+        {
+            Ok(Taken::Known)
+        }
         // One that also says that the slot is a rebuild point says more.
-        Some(before) if before.claim().checkpoint.is_some() || claim.checkpoint.is_none() => Ok(Taken::Known),
+        Some(before)
+            if before.claim().assignment == claim.assignment
+                && (before.claim().checkpoint.is_some() || claim.checkpoint.is_none()) =>
+        {
+            Ok(Taken::Known)
+        }
         _ => {
             batch.push(Write::Attestation(Box::new(seen)));
             Ok(Taken::New)

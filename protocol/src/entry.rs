@@ -115,6 +115,7 @@ impl Entry {
             let plain = statement.slot > 0
                 && statement.message.is_none()
                 && statement.origin.is_none()
+                && (statement.sent_by, statement.assign, statement.certificate) == (None, None, None)
                 && (statement.depth, statement.root) == (0, None);
             return if plain {
                 Ok(())
@@ -135,6 +136,15 @@ impl Entry {
         }
         if (statement.depth > 0, statement.root.is_some()) != (statement.origin.is_some(), statement.origin.is_some()) {
             return Err(EntryError::Mismatch("a pushed message has a depth and a root, and nothing else has"));
+        }
+        if statement.sent_by.is_some() != statement.origin.is_some() {
+            return Err(EntryError::Mismatch("a pushed message names the slot that sent it, and nothing else does"));
+        }
+        if self.proof.as_ref().map(|proof| proof.id()) != statement.assign {
+            return Err(EntryError::Mismatch("the assignment names another Assign than came with it"));
+        }
+        if self.certificate.as_ref().map(|certificate| certificate.hash()) != statement.certificate {
+            return Err(EntryError::Mismatch("the assignment names another certificate than came with it"));
         }
         let carrier = self.proof.as_ref().unwrap_or(&self.item);
         if statement.origin.is_some() && statement.messenger != Some(carrier.address()) {

@@ -9,6 +9,7 @@ use crate::id::Id;
 use crate::item::{DataItem, VerifiedItem};
 use crate::log::{Batch, Log, LogError, Write};
 use crate::process::Process;
+use crate::resume;
 use crate::wire::{EntryBytes, ItemBytes};
 
 /// Why two assignments are no evidence.
@@ -46,12 +47,16 @@ fn bare(assignment: &Assignment) -> EntryBytes {
 
 /// The write for two entries of one slot that are known to contradict each other.
 pub fn between(ours: &Entry, theirs: &Entry) -> Write {
-    let entries = Box::new((bare(&ours.assignment), bare(&theirs.assignment)));
-    Write::Evidence { process: ours.process(), entries }
+    between_assignments(&ours.assignment, &theirs.assignment)
 }
 
-/// Checks evidence that a peer sent and adds it to the batch. None when it tells nothing new, or when the process is
-/// not known here, so that it can't be judged.
+/// The same for two assignments.
+pub(crate) fn between_assignments(ours: &Assignment, theirs: &Assignment) -> Write {
+    Write::Evidence { process: ours.statement.process, entries: Box::new((bare(ours), bare(theirs))) }
+}
+
+/// Checks evidence that a peer sent and adds it to the batch. None when it tells nothing new, when it was settled by a
+/// resume, or when the process is not known here, so that it can't be judged.
 pub fn accept(
     log: &dyn Log,
     batch: &mut Batch,
@@ -71,25 +76,54 @@ pub fn accept(
     if !same || one.id() == other.id() {
         return Ok(Err(NoEvidence::NoContradiction));
     }
-    let Some(spawn) = batch.process_item(log, &process)? else { return Ok(Ok(None)) };
-    let scheduler = Process::read(&spawn).map(|process| process.scheduler).ok();
-    if [&one, &other].iter().any(|assignment| Some(assignment.item.address()) != scheduler) {
-        return Ok(Err(NoEvidence::Signer { process, slot }));
-    }
-    if log.evidence(&process)?.is_some() {
+    let Some(Ok(spawn)) = batch.process(log, &process)? else { return Ok(Ok(None)) };
+    if epoch != spawn.epoch_at(slot) || is_settled(log, &spawn, slot)? {
         return Ok(Ok(None));
     }
-    batch.push(Write::Evidence { process, entries: Box::new((bare(&one), bare(&other))) });
+    if [&one, &other].iter().any(|assignment| assignment.item.address() != spawn.scheduler_at(slot)) {
+        return Ok(Err(NoEvidence::Signer { process, slot }));
+    }
+    if disputed_by_evidence(log, &process)?.is_some_and(|known| known <= slot) {
+        return Ok(Ok(None));
+    }
+    batch.push(between_assignments(&one, &other));
     Ok(Ok(Some(Contradiction { process, slot })))
 }
 
-/// The slot from which on a process is disputed, if it is.
-pub fn disputed_from(log: &dyn Log, process: &Id) -> Result<Option<u64>, LogError> {
+/// Whether the owner's word says what is in a slot, and this log has it.
+pub(crate) fn is_settled(log: &dyn Log, process: &Process, slot: u64) -> Result<bool, LogError> {
+    Ok(process.resumes.last().is_some_and(|last| slot <= last.slot) && resume::unsettled(log, process)?.is_none())
+}
+
+/// The slot that an assignment of evidence is about; none when it can't be read.
+pub fn slot(entry: &EntryBytes) -> Option<u64> {
+    let item = VerifiedItem::from_own_store(entry.assignment.0.clone()).ok()?;
+    Some(Assignment::read(item).ok()?.statement.slot)
+}
+
+/// The slot that is known to have been given twice, if one is.
+pub(crate) fn disputed_by_evidence(log: &dyn Log, process: &Id) -> Result<Option<u64>, LogError> {
     let Some((ours, _)) = log.evidence(process)? else { return Ok(None) };
-    let read = VerifiedItem::from_own_store(ours.assignment.0).map_err(|cause| cause.to_string());
-    let assignment = read.and_then(|item| Assignment::read(item).map_err(|cause| cause.to_string()));
-    let damaged = |cause| LogError::Damaged { record: "evidence", key: process.to_string(), cause };
-    assignment.map(|assignment| Some(assignment.statement.slot)).map_err(damaged)
+    let damaged = || LogError::Damaged {
+        record: "evidence",
+        key: process.to_string(),
+        cause: "its assignment can't be read".into(),
+    };
+    slot(&ours).ok_or_else(damaged).map(Some)
+}
+
+/// The slot from which on a process is disputed, if it is: its scheduler gave it twice, or its owner resumed it on a
+/// branch that this log does not have yet. From there on nothing is computed, delivered or called final.
+pub fn disputed_from(log: &dyn Log, process: &Id) -> Result<Option<u64>, LogError> {
+    let unsure = match log.process(process)? {
+        Some(process) if !process.resumes.is_empty() => resume::unsure_from(log, &process)?,
+        _ => None,
+    };
+    let evidence = match (disputed_by_evidence(log, process)?, log.process(process)?) {
+        (Some(slot), Some(process)) if is_settled(log, &process, slot)? => None,
+        (evidence, _) => evidence,
+    };
+    Ok(evidence.into_iter().chain(unsure).min())
 }
 
 #[cfg(test)]
@@ -126,6 +160,9 @@ mod tests {
             depth: 0,
             root: None,
             origin: None,
+            sent_by: None,
+            assign: None,
+            certificate: None,
             authorities: Vec::new(),
             cron: None,
         };

@@ -150,6 +150,9 @@ mod tests {
             depth: 0,
             root: None,
             origin: None,
+            sent_by: None,
+            assign: None,
+            certificate: None,
             authorities: Vec::new(),
             cron: None,
         };

@@ -1,23 +1,24 @@
-//! A process as its spawn item describes it: module, scheduler, and whom it trusts.
+//! A process as its spawn item describes it: module, scheduler, and whom it trusts; and how its owner resumed it since.
 
 use thiserror::Error;
 
 use crate::cron::{self, Cron, CronError};
 use crate::id::{Address, Id};
 use crate::item::VerifiedItem;
+use crate::resume::{Resume, ResumeError, Resumption};
 
 /// Most entries in a process's list of authorities.
 pub const MAX_AUTHORITIES: usize = 64;
 
-/// A spawn item, read once.
+/// A spawn item, and what its owner said since, read once.
 #[derive(Clone, Debug)]
 pub struct Process {
     /// The item itself; its id is the process id.
     pub item: VerifiedItem,
     /// The module it runs.
     pub module: Id,
-    /// The unit that gives its messages their slots.
-    pub scheduler: Address,
+    /// The unit that gives its messages their slots, until it is resumed under another.
+    pub first_scheduler: Address,
     /// Messengers it trusts, as written in its `Authority` tags (addresses or aliases); empty: those of the network.
     pub authorities: Vec<String>,
     /// Compute units whose attestations it trusts; empty: those of the network.
@@ -26,6 +27,12 @@ pub struct Process {
     pub compute_quorum: u32,
     /// The messages that it gets by the clock.
     pub crons: Vec<Cron>,
+    /// How its owner resumed it: those that count, in the order of their slots.
+    pub resumes: Vec<Resume>,
+    /// How often slots of it were taken back in this log.
+    pub rewinds: u64,
+    /// How often something that it had sent was to be sent again.
+    pub sent_again: u64,
 }
 
 /// Why an item is not a process.
@@ -50,6 +57,9 @@ pub enum ProcessError {
     /// Its cron tags are wrong.
     #[error(transparent)]
     Cron(#[from] CronError),
+    /// A resume that this log has of it can't be read.
+    #[error(transparent)]
+    Resume(#[from] ResumeError),
     /// Too many authorities.
     #[error("{0} authorities; at most {MAX_AUTHORITIES} are allowed")]
     TooMany(usize),
@@ -64,6 +74,18 @@ pub enum ProcessError {
 }
 
 impl Process {
+    /// Reads a spawn item, with what a log has of how it was resumed.
+    pub fn read_with(item: &VerifiedItem, resumption: &Resumption) -> Result<Process, ProcessError> {
+        let mut process = Process::read(item)?;
+        for bytes in &resumption.resumes {
+            let unread = |_| ResumeError::OtherType(String::new());
+            let item = VerifiedItem::from_own_store(bytes.0.clone()).map_err(unread)?;
+            process.resumes.push(Resume::read(item)?);
+        }
+        (process.rewinds, process.sent_again) = (resumption.rewinds, resumption.sent_again);
+        Ok(process)
+    }
+
     /// Reads a spawn item.
     pub fn read(item: &VerifiedItem) -> Result<Process, ProcessError> {
         match item.tag("Type") {
@@ -97,13 +119,16 @@ impl Process {
         }
         Ok(Process {
             module: module.parse().map_err(|_| wrong("Module", module, "the 43-character id of a module"))?,
-            scheduler: scheduler
+            first_scheduler: scheduler
                 .parse()
                 .map_err(|_| wrong("Scheduler", scheduler, "the 43-character address of a scheduler"))?,
             authorities,
             compute_authorities,
             compute_quorum,
             crons: cron::crons(item)?,
+            resumes: Vec::new(),
+            rewinds: 0,
+            sent_again: 0,
             item: item.clone(),
         })
     }
@@ -111,6 +136,31 @@ impl Process {
     /// The process id.
     pub fn id(&self) -> Id {
         self.item.id()
+    }
+
+    /// The resume that is in force at a slot.
+    fn resumed_at(&self, slot: u64) -> Option<&Resume> {
+        self.resumes.iter().rev().find(|resume| resume.slot < slot)
+    }
+
+    /// Who gives a slot.
+    pub fn scheduler_at(&self, slot: u64) -> Address {
+        self.resumed_at(slot).map_or(self.first_scheduler, |resume| resume.scheduler)
+    }
+
+    /// The epoch of a slot: 0, or the sequence of the resume that is in force.
+    pub fn epoch_at(&self, slot: u64) -> u64 {
+        self.resumed_at(slot).map_or(0, |resume| resume.sequence)
+    }
+
+    /// Who gives the next slots.
+    pub fn scheduler(&self) -> Address {
+        self.scheduler_at(u64::MAX)
+    }
+
+    /// The epoch of the next slots.
+    pub fn epoch(&self) -> u64 {
+        self.epoch_at(u64::MAX)
     }
 }
 

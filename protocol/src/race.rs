@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::agreement::{fits, next_of_each};
+use crate::agreement::{computed_at, next_of_each};
 use crate::attestation::{Attestation, Seen};
 use crate::commit::Commit;
 use crate::compute::MAX_SLOTS_PER_ATTESTATION;
@@ -25,7 +25,7 @@ pub const SETTLED_AFTER_MS: u64 = 5_000;
 /// Most laps that are credited in one go.
 const MAX_LAPS: usize = 256;
 /// Most commits of one unit to one process that are remembered.
-const MAX_COMMITS: usize = 4;
+pub(crate) const MAX_COMMITS: usize = 16;
 /// A commit to slots further on than this says nothing about whether the race for a slot is run.
 const MAX_COMMITTED_SLOTS: u64 = 1024;
 /// Most processes whose commits are remembered.
@@ -74,6 +74,32 @@ pub struct Account {
     pub laps_wrong: u64,
 }
 
+/// Whether an attestation is right; none when that is not known here, or when it is about another branch.
+fn agrees(log: &dyn Log, attestation: &Attestation) -> Result<Option<bool>, LogError> {
+    let claim = attestation.claim();
+    let known = computed_at(log, &claim.process, claim.slot)?.filter(|known| known.assignment == claim.assignment);
+    Ok(known.map(|known| known.chain == claim.outcome_chain))
+}
+
+/// The slot behind those from `from` on that nobody resolved, as far as was shown: all that is attested is too far on
+/// to cover them, by units that began with a checkpoint or were slow.
+fn unresolved(
+    log: &dyn Log,
+    process: &Process,
+    trust: &Trust,
+    from: u64,
+    now_ms: u64,
+) -> Result<Option<u64>, LogError> {
+    for seen in next_of_each(log, &process.id(), &trust.compute_units(process), from)? {
+        let slot = seen.attestation.claim().slot;
+        let over = now_ms >= seen.seen_ms.saturating_add(SETTLED_AFTER_MS);
+        if slot - from >= MAX_SLOTS_PER_ATTESTATION && over && agrees(log, &seen.attestation)? == Some(true) {
+            return Ok(Some(slot + 1 - MAX_SLOTS_PER_ATTESTATION));
+        }
+    }
+    Ok(None)
+}
+
 /// The lap that begins at a slot; none while no right result of it was shown.
 pub fn lap(log: &dyn Log, process: &Process, trust: &Trust, from: u64) -> Result<Option<Lap>, LogError> {
     let mut finishes = Vec::new();
@@ -87,7 +113,7 @@ pub fn lap(log: &dyn Log, process: &Process, trust: &Trust, from: u64) -> Result
             slot: seen.attestation.claim().slot,
             seen_ms: seen.seen_ms,
             committed_ms: seen.committed_ms,
-            agrees: fits(log, &seen.attestation)?,
+            agrees: agrees(log, &seen.attestation)?,
         });
     }
     finishes.sort_by_key(|finish| (finish.seen_ms, finish.unit));
@@ -112,10 +138,20 @@ pub fn lap(log: &dyn Log, process: &Process, trust: &Trust, from: u64) -> Result
 pub fn settle(log: &dyn Log, process: &Process, trust: &Trust, now_ms: u64) -> Result<Batch, LogError> {
     let id = process.id();
     let (first, mut batch) = (log.credited(&id)?, Batch::new());
+    if log.hole(&id)?.is_some() {
+        // Who was right there is not known yet.
+        return Ok(batch);
+    }
     let mut from = first;
     let mut accounts: BTreeMap<Address, Account> = BTreeMap::new();
     for _ in 0..MAX_LAPS {
-        let Some(lap) = lap(log, process, trust, from)? else { break };
+        let Some(lap) = lap(log, process, trust, from)? else {
+            match unresolved(log, process, trust, from, now_ms)? {
+                Some(next) => from = next,
+                None => break,
+            }
+            continue;
+        };
         if now_ms < lap.shown_ms.saturating_add(SETTLED_AFTER_MS) {
             break;
         }
@@ -217,6 +253,7 @@ impl Commits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attestation::Claim;
     use crate::log::Durability;
     use crate::sample::{Sample, UNITS, plain, unit};
     use crate::wallet::Signer;
@@ -264,6 +301,19 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_resolved_holds_up_no_credit_and_another_branch_is_no_lie() {
+        let sample = Sample::new(1, 200);
+        sample.compute(200, plain);
+        sample.hear(sample.truth(UNITS[0], 9), 1, None);
+        sample.hear(sample.truth(UNITS[1], 150), 2, None);
+        let elsewhere = Claim { assignment: Id::from([7; 32]), ..sample.claim(9) };
+        sample.hear(elsewhere.sign(&unit(UNITS[2])).unwrap(), 1, None);
+        settle_at(&sample, LATER);
+        assert_eq!(won(&sample), [(10, 0), (64, 0), (0, 0), (0, 0), (0, 0)]);
+        assert_eq!(sample.log.credited(&sample.id()).unwrap(), 151);
+    }
+
+    #[test]
     fn who_copies_wins_nothing_where_several_must_agree() {
         let sample = Sample::new(2, 4);
         sample.compute(4, plain);
@@ -300,8 +350,8 @@ mod tests {
 
     #[test]
     fn commits_are_matched_to_what_they_are_to_and_bounded() {
-        let sample = Sample::new(2, 9);
-        sample.compute(9, plain);
+        let sample = Sample::new(2, 30);
+        sample.compute(30, plain);
         let mut commits = Commits::new();
         let commit = |n: usize, slot| Commit::to(&sample.truth(UNITS[n], slot), &unit(UNITS[n])).unwrap();
         assert!(commits.put(commit(0, 3), 10) && !commits.put(commit(0, 3), 11));
@@ -311,10 +361,10 @@ mod tests {
         assert!(commits.put(commit(0, 3), 21));
         assert_eq!(commits.seen(sample.truth(UNITS[0], 3), 22).committed_ms, Some(21));
         assert_eq!(commits.seen(sample.truth(UNITS[0], 3), 23).committed_ms, None);
-        assert!((0..9).all(|slot| commits.put(commit(0, slot), 30)));
+        assert!((0..20).all(|slot| commits.put(commit(0, slot), 30)));
         assert_eq!(commits.commits[&sample.id()].len(), MAX_COMMITS + 1);
         assert_eq!(commits.take(&sample.truth(UNITS[0], 2)), None, "the oldest are forgotten");
-        assert_eq!(commits.take(&sample.truth(UNITS[0], 8)), Some(30));
+        assert_eq!(commits.take(&sample.truth(UNITS[0], 19)), Some(30));
         assert_eq!(commits.take(&sample.truth(UNITS[1], 5)), Some(12));
         assert!(commits.commits.is_empty());
     }

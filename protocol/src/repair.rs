@@ -1,8 +1,10 @@
 //! Repair: how a follower gets every slot of every process it follows, whatever gossip lost. [`accept`] decides what
 //! fits; [`Repair`] knows who claims to have more than this node and asks for it, a range at a time.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -38,6 +40,10 @@ pub enum Accepted {
     Ahead,
     /// The scheduler gave this slot twice; the evidence was added to the batch.
     Evidence,
+    /// The owner resumed the process on another branch: whoever has this one does not know yet.
+    Superseded,
+    /// The owner resumed the process, and this node does not know it yet.
+    Unresumed,
 }
 
 /// What is wrong with an entry in itself: whoever sent it should not have.
@@ -84,17 +90,32 @@ pub enum WrongEntry {
 pub fn accept(log: &dyn Log, batch: &mut Batch, entry: Entry) -> Result<Result<Accepted, WrongEntry>, LogError> {
     let (process, slot) = (entry.process(), entry.slot());
     let statement = &entry.assignment.statement;
-    let spawn = match slot {
-        0 => Some(entry.item.clone()),
-        _ => batch.process_item(log, &process)?,
+    let named = match batch.process(log, &process)? {
+        Some(Ok(named)) => named,
+        Some(Err(cause)) => return Ok(Err(cause.into())),
+        None if slot > 0 => return Ok(Ok(Accepted::Ahead)),
+        None => match Process::read(&entry.item) {
+            Ok(named) => Arc::new(named),
+            Err(cause) => return Ok(Err(cause.into())),
+        },
     };
-    let Some(spawn) = spawn else { return Ok(Ok(Accepted::Ahead)) };
-    let named = match Process::read(&spawn) {
-        Ok(named) => named,
-        Err(cause) => return Ok(Err(cause.into())),
-    };
-    if entry.assignment.item.address() != named.scheduler {
+    match statement.epoch.cmp(&named.epoch_at(slot)) {
+        Ordering::Less => return Ok(Ok(Accepted::Superseded)),
+        Ordering::Greater => return Ok(Ok(Accepted::Unresumed)),
+        Ordering::Equal => {}
+    }
+    if entry.assignment.item.address() != named.scheduler_at(slot) {
+        if statement.epoch > 0 {
+            // Its owner may have signed two with one sequence, of which this node has the other.
+            return Ok(Ok(Accepted::Unresumed));
+        }
         return Ok(Err(WrongEntry::Signer { process, slot }));
+    }
+    // Only a process that was resumed has more than one branch; slot 0 may have been taken back with all others.
+    if (slot == 0 || !named.resumes.is_empty())
+        && log.on_branch(&process, slot)?.is_some_and(|only| only != entry.assignment.id())
+    {
+        return Ok(Ok(Accepted::Superseded));
     }
     if let Some(firing) = &statement.cron
         && !named.crons.iter().any(|cron| cron.id == firing.cron)
@@ -112,6 +133,9 @@ pub fn accept(log: &dyn Log, batch: &mut Batch, entry: Entry) -> Result<Result<A
         let Some(ours) = batch.entry(log, &process, slot)? else { return Ok(Ok(Accepted::Known)) };
         if ours.assignment.id() == entry.assignment.id() {
             return Ok(Ok(Accepted::Known));
+        }
+        if evidence::is_settled(log, &named, slot)? {
+            return Ok(Ok(Accepted::Superseded));
         }
         batch.push(evidence::between(&ours, &entry));
         return Ok(Ok(Accepted::Evidence));
@@ -305,6 +329,9 @@ mod tests {
             depth: 0,
             root: None,
             origin: None,
+            sent_by: None,
+            assign: None,
+            certificate: None,
             authorities: Vec::new(),
             cron: None,
         };

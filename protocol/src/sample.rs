@@ -55,11 +55,14 @@ impl Sample {
         let trust = Trust { network: Arc::new(network), announced: Vec::new() };
         let sample = Sample { log: MemoryLog::new(), process, trust };
         sample.schedule(spawn);
-        for n in 1..slots {
-            let message = ItemBuilder::new().target(sample.id()).anchor([n; 32]).tag("Type", "Message");
-            sample.schedule(message.tag("Data-Protocol", "ao").sign(&unit(2)).unwrap());
-        }
+        (1..slots).for_each(|n| sample.message(n));
         sample
+    }
+
+    /// A further slot, with message number n.
+    pub(crate) fn message(&self, n: u8) {
+        let message = ItemBuilder::new().target(self.id()).anchor([n; 32]).tag("Type", "Message");
+        self.schedule(message.tag("Data-Protocol", "ao").sign(&unit(2)).unwrap());
     }
 
     pub(crate) fn id(&self) -> Id {

@@ -14,7 +14,7 @@ use ao_protocol::network::Network;
 use ao_protocol::scheduler::{Moment, Submission, assign};
 use ao_protocol::trust::Trust;
 use ao_protocol::wallet::{Signer, Wallet};
-use ao_protocol::wire::{self, EntryBytes, Gossip, ItemBytes, Request, Response, SubmissionBytes};
+use ao_protocol::wire::{self, EntryBytes, Gossip, ItemBytes, Request, Response, SubmissionBytes, TipBytes};
 
 /// Inputs tried when run as a plain test.
 const ITERATIONS: usize = 20_000;
@@ -61,7 +61,7 @@ fn messages() {
         wire::encode(&Request::Outcomes { process: Id::from([2; 32]), from: 1, to: 9 }),
         wire::encode(&Request::Location(unit().address())),
         wire::encode(&Response::Receipts(vec![Ok(item)])),
-        wire::encode(&Response::Tips(vec![(Id::from([2; 32]), 8)])),
+        wire::encode(&Response::Tips(vec![TipBytes { process: Id::from([2; 32]), slot: 8, epoch: 1 }])),
     ];
     let decoded = Decoded::default();
     let input = bolero::generator::produce::<(u8, Vec<Change>, Vec<u8>)>();

@@ -1,17 +1,20 @@
 //! What is to be written, in order, and what a rule must see of it before it is: tips and slots given in this batch.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::{Delivery, Log, LogError, Tip};
-use crate::attestation::Seen;
+use crate::attestation::{Attestation, Seen};
 use crate::dissent::{Dissent, Perjury};
 use crate::entry::Entry;
-use crate::id::{Address, Id};
+use crate::evidence;
+use crate::id::{Address, Digest, Id};
 use crate::item::VerifiedItem;
 use crate::origin::DeliveryId;
 use crate::outcome::OutcomeRecord;
+use crate::process::{Process, ProcessError};
 use crate::race::Account;
-use crate::wire::EntryBytes;
+use crate::wire::{EntryBytes, ItemBytes};
 
 /// One write.
 #[derive(Clone, Debug)]
@@ -45,6 +48,36 @@ pub enum Write {
         /// The last one.
         slot: u64,
     },
+    /// This node begins with the checkpoint of a slot: the log goes on behind it, its outcomes too, and what is missing
+    /// below is a [`crate::backfill::Hole`].
+    Begin {
+        /// The slot's entry, which may be there already.
+        entry: Box<Entry>,
+        /// Its outcome.
+        record: Box<OutcomeRecord>,
+    },
+    /// The highest missing entry below a checkpoint.
+    Fill(Box<Entry>),
+    /// The highest missing outcome below a checkpoint.
+    FillOutcome {
+        /// Which process.
+        process: Id,
+        /// Which slot.
+        slot: u64,
+        /// What it gave.
+        record: Box<OutcomeRecord>,
+    },
+    /// This node rebuilt the state after a slot.
+    Rebuilt {
+        /// Which process.
+        process: Id,
+        /// Which slot.
+        slot: u64,
+        /// The hash of the state.
+        hash: Digest,
+    },
+    /// A compute unit's attestation of the state after a slot. It takes the place of the unit's one before.
+    Checkpoint(Box<Attestation>),
     /// A compute unit's attestation. It takes the place of what the unit attested before of that slot.
     Attestation(Box<Seen>),
     /// What a unit attested and is wrong. The first one of each unit and process stays.
@@ -79,7 +112,25 @@ pub enum Write {
         /// The next slot to settle.
         next: u64,
     },
-    /// Two assignments of one slot.
+    /// How a process was resumed: all of them that count.
+    Resumes {
+        /// Which process.
+        process: Id,
+        /// In the order of their slots.
+        resumes: Vec<ItemBytes>,
+    },
+    /// Slots of a process are taken back, with all that came of them: outcomes, attestations, deliveries. What other
+    /// processes had sent to them is to be delivered again. Their items are still found by their ids. So is evidence
+    /// against its scheduler, which is settled by that. Such a batch writes no slots.
+    Rewind {
+        /// Which process.
+        process: Id,
+        /// The first slot that is taken back.
+        from: u64,
+        /// The assignments that alone may take their places, from there on.
+        path: Vec<Id>,
+    },
+    /// Two assignments of one slot. Those of the lowest slot stay.
     Evidence {
         /// Which process.
         process: Id,
@@ -123,17 +174,35 @@ impl Batch {
                 self.processes.insert(process, entry.item.clone());
             }
         }
+        if let Write::Evidence { process, entries } = &write {
+            // The log compares with what it has: within a batch that of the lowest slot stays, too.
+            let slot = evidence::slot(&entries.0);
+            let same = |other: &Write| matches!(other, Write::Evidence { process: other, .. } if other == process);
+            if let Some(place) = self.writes.iter().position(same) {
+                let known = match &self.writes[place] {
+                    Write::Evidence { entries, .. } => evidence::slot(&entries.0),
+                    _ => None,
+                };
+                if slot < known {
+                    self.writes[place] = write;
+                }
+                return;
+            }
+        }
         if let Write::Pushed { root, by, count } = &write {
             self.pushed.insert((*root, *by), *count);
         }
         self.writes.push(write);
     }
 
+    /// Adds writes, if there are any.
+    pub fn extend(&mut self, writes: impl IntoIterator<Item = Write>) {
+        writes.into_iter().for_each(|write| self.push(write));
+    }
+
     /// Adds all writes of another batch after these.
     pub fn append(&mut self, other: Batch) {
-        for write in other.writes {
-            self.push(write);
-        }
+        self.extend(other.writes);
     }
 
     /// The writes in order.
@@ -209,11 +278,11 @@ impl Batch {
         if ours.is_some() { Ok(ours) } else { log.entry(process, slot) }
     }
 
-    /// The spawn item of a process as of this batch.
-    pub fn process_item(&self, log: &dyn Log, process: &Id) -> Result<Option<VerifiedItem>, LogError> {
+    /// A process as of this batch; what this batch spawns may turn out to be none.
+    pub fn process(&self, log: &dyn Log, process: &Id) -> Result<Option<Result<Arc<Process>, ProcessError>>, LogError> {
         match self.processes.get(process) {
-            Some(item) => Ok(Some(item.clone())),
-            None => Ok(log.entry(process, 0)?.map(|entry| entry.item)),
+            Some(item) => Ok(Some(Process::read_with(item, &log.resumption(process)?).map(Arc::new))),
+            None => Ok(log.process(process)?.map(Ok)),
         }
     }
 }

@@ -3,7 +3,9 @@
 //! # Panics
 //! Each law panics when it is broken: this module is called by tests only.
 
-use super::{Batch, Delivery, DeliveryState, Durability, Log, Tip, Write};
+mod taken_back;
+
+use super::{Batch, Delivery, DeliveryState, Durability, Log, Place, Tip, Write};
 use crate::assignment::Statement;
 use crate::attestation::{Attestation, Claim, Seen};
 use crate::cron::Firing;
@@ -32,7 +34,11 @@ pub fn all<L: Log>(make: &dyn Fn() -> L) {
     deliveries_keep_their_latest_state(&make());
     what_waits_for_a_process_is_found_by_it(&make());
     of_two_slots_the_last_is_found(&make());
-    the_first_evidence_stays(&make());
+    the_first_evidence_of_the_lowest_slot_stays(&make());
+    taken_back::slots_are_taken_back_with_what_came_of_them(&make());
+    taken_back::a_process_says_how_it_was_resumed(&make());
+    taken_back::a_log_begins_with_a_checkpoint_and_is_filled_from_there(&make());
+    taken_back::checkpoints_are_found_by_slot(&make());
     a_batch_sees_itself(&make());
 }
 
@@ -110,7 +116,8 @@ fn entries_and_their_indexes_appear_together(log: &dyn Log) {
     assert_eq!(must(log.tip(&process)), entries.last().map(Tip::after), "an empty batch changes nothing");
 }
 
-fn firings_are_found_and_their_last_is_known(log: &dyn Log) {
+/// A process with a message and the firings of two crons.
+fn fire(log: &dyn Log) -> Vec<Entry> {
     let mut entries = schedule(log, 1, 2);
     let process = entries[0].process();
     assert_eq!(must(log.fired(&process, "0-1-second")), None);
@@ -129,6 +136,9 @@ fn firings_are_found_and_their_last_is_known(log: &dyn Log) {
             depth: 0,
             root: None,
             origin: None,
+            sent_by: None,
+            assign: None,
+            certificate: None,
             authorities: Vec::new(),
             cron: Some(Firing { cron: cron.into(), time_ms, block: None, missed: 0 }),
         };
@@ -137,6 +147,12 @@ fn firings_are_found_and_their_last_is_known(log: &dyn Log) {
         batch.push(Write::Entry(Box::new(entries[slot as usize].clone())));
         must(log.commit(batch, Durability::Synced));
     }
+    entries
+}
+
+fn firings_are_found_and_their_last_is_known(log: &dyn Log) {
+    let entries = fire(log);
+    let process = entries[0].process();
     for entry in &entries {
         assert_eq!(must(log.entry_bytes(&process, entry.slot())), Some(entry.to_bytes()));
         assert_eq!(must(log.item(&entry.assignment.id())), Some(entry.assignment.item.clone()));
@@ -254,6 +270,10 @@ fn what_is_known_of_units_stays(log: &dyn Log) {
     assert_eq!((must(log.credited(&process)), must(log.evaluated(&process))), (2, Some(2)));
 }
 
+fn place(process: Id, slot: u64) -> Place {
+    Place { process, slot, assignment: Id::from([3; 32]) }
+}
+
 fn deliveries_keep_their_latest_state(log: &dyn Log) {
     let source = Id::from([1; 32]);
     let id = |slot, kind, position| DeliveryId {
@@ -276,7 +296,7 @@ fn deliveries_keep_their_latest_state(log: &dyn Log) {
     let ids: Vec<_> = must(log.deliveries(&source, 1)).iter().map(|delivery| delivery.id).collect();
     assert_eq!(ids, order);
     assert_eq!(must(log.delivered(&source)), 1);
-    let settled = Delivery { state: DeliveryState::Scheduled { process: source, slot: 7 }, ..pending(order[1]) };
+    let settled = Delivery { state: DeliveryState::Scheduled(place(source, 7)), ..pending(order[1]) };
     let mut batch = Batch::new();
     batch.push(Write::Delivery(Box::new(settled.clone())));
     must(log.commit(batch, Durability::Synced));
@@ -311,7 +331,7 @@ fn what_waits_for_a_process_is_found_by_it(log: &dyn Log) {
     assert_eq!(must(log.waiting(&near, None)), [id(2, Some(near)), id(300, Some(near))]);
     assert_eq!(must(log.waiting(&near, Some(&id(2, Some(near))))), [id(300, Some(near))]);
     assert_eq!(must(log.waiting(&far, None)), [id(5, Some(far))]);
-    write(id(2, Some(near)), DeliveryState::Scheduled { process: near, slot: 1 });
+    write(id(2, Some(near)), DeliveryState::Scheduled(place(near, 1)));
     write(id(5, Some(far)), DeliveryState::Dead { reason: "refused".into() });
     assert_eq!(must(log.waiting(&near, None)), [id(300, Some(near))]);
     assert_eq!(must(log.waited_for(None, 10)), [near]);
@@ -329,7 +349,7 @@ fn what_waits_for_a_process_is_found_by_it(log: &dyn Log) {
     write(id(5, Some(far)), DeliveryState::Pending);
     assert_eq!(dead(None, None, 10), [id(3, Some(near))], "one that is driven again is dead no more");
     let state = must(log.delivery(&id(2, Some(near)))).map(|delivery| delivery.state);
-    assert_eq!(state, Some(DeliveryState::Scheduled { process: near, slot: 1 }));
+    assert_eq!(state, Some(DeliveryState::Scheduled(place(near, 1))));
     assert!(must(log.delivery(&id(9, Some(near)))).is_none());
 }
 
@@ -346,16 +366,16 @@ fn of_two_slots_the_last_is_found(log: &dyn Log) {
     assert_eq!(must(log.slot_of_item(&entries[0].process(), &entries[1].item.id())), Some(2));
 }
 
-fn the_first_evidence_stays(log: &dyn Log) {
+fn the_first_evidence_of_the_lowest_slot_stays(log: &dyn Log) {
     let entries = schedule(log, 1, 3);
     let process = entries[0].process();
-    let pair = |other: usize| Box::new((entries[0].to_bytes(), entries[other].to_bytes()));
-    for other in [1, 2] {
+    let pair = |one: usize, other: usize| Box::new((entries[one].to_bytes(), entries[other].to_bytes()));
+    for (one, other, kept) in [(1, 2, (1, 2)), (1, 0, (1, 2)), (2, 1, (1, 2)), (0, 1, (0, 1)), (0, 2, (0, 1))] {
         let mut batch = Batch::new();
-        batch.push(Write::Evidence { process, entries: pair(other) });
+        batch.push(Write::Evidence { process, entries: pair(one, other) });
         must(log.commit(batch, Durability::Synced));
+        assert_eq!(must(log.evidence(&process)), Some(*pair(kept.0, kept.1)));
     }
-    assert_eq!(must(log.evidence(&process)), Some(*pair(1)));
 }
 
 fn a_batch_sees_itself(log: &dyn Log) {

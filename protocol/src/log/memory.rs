@@ -1,17 +1,22 @@
 //! A log in memory, for the simulation and for tests of rules.
 
+mod rewind;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Batch, Computed, DeadLetter, Delivery, DeliveryState, Durability, Log, LogError, MAX_PAGE, Tip, Write};
-use crate::attestation::Seen;
+use crate::attestation::{Attestation, Seen};
+use crate::backfill::Hole;
 use crate::dissent::{Dissent, Perjury};
-use crate::id::{Address, Id};
+use crate::evidence;
+use crate::id::{Address, Digest, Id};
 use crate::item::VerifiedItem;
 use crate::origin::DeliveryId;
 use crate::outcome::OutcomeRecord;
 use crate::process::Process;
 use crate::race::Account;
+use crate::resume::Resumption;
 use crate::wire::EntryBytes;
 
 /// A log that lives as long as the value. Cloning it copies everything: a crash that loses what was not synced is a
@@ -44,6 +49,13 @@ struct Tables {
     delivered: BTreeMap<Id, u64>,
     deliveries: BTreeMap<DeliveryId, Delivery>,
     evidence: BTreeMap<Id, (EntryBytes, EntryBytes)>,
+    resumptions: BTreeMap<Id, Resumption>,
+    branches: BTreeMap<(Id, u64), Id>,
+    rewound: u64,
+    bases: BTreeMap<Id, u64>,
+    holes: BTreeMap<Id, Hole>,
+    rebuilt: BTreeMap<(Id, u64), Digest>,
+    checkpoints: BTreeMap<(Id, u64, Address), Attestation>,
 }
 
 impl MemoryLog {
@@ -97,6 +109,51 @@ impl Tables {
                 self.computed.insert(process, Computed::after(slot, &record));
                 self.outcomes.insert((process, slot), *record);
             }
+            Write::Begin { entry, record } => {
+                let (process, slot) = (entry.process(), entry.slot());
+                let next = self.tips.get(&process).map_or(0, |tip| tip.slot + 1);
+                let hole = Hole {
+                    entries_from: next,
+                    entries_below: slot,
+                    outcomes_from: self.computed.get(&process).map_or(0, |computed| computed.slot + 1),
+                    outcomes_below: slot,
+                };
+                if next <= slot {
+                    self.write(Write::Entry(entry));
+                }
+                self.write(Write::Outcome { process, slot, record });
+                self.evaluated.insert(process, slot);
+                self.bases.insert(process, slot);
+                if !hole.is_filled() {
+                    self.holes.insert(process, hole);
+                }
+            }
+            Write::Fill(entry) => {
+                let (process, slot) = (entry.process(), entry.slot());
+                self.entries.insert((process, slot), entry.to_bytes());
+                self.slots_by_item.entry((process, entry.item.id())).or_insert(slot);
+                if let Some(delivery) = entry.delivery() {
+                    self.slots_by_delivery.entry(delivery).or_insert((process, slot));
+                }
+                if let Some(firing) = &entry.assignment.statement.cron {
+                    self.fired.entry((process, firing.cron.clone())).or_insert(firing.at());
+                    self.firings.insert((process, slot));
+                }
+                self.items.insert(entry.assignment.id(), entry.assignment.item.clone());
+                self.items.insert(entry.item.id(), entry.item);
+                self.fill(process, |hole| hole.entries_below = slot);
+            }
+            Write::FillOutcome { process, slot, record } => {
+                self.outcomes.insert((process, slot), *record);
+                self.fill(process, |hole| hole.outcomes_below = slot);
+            }
+            Write::Rebuilt { process, slot, hash } => {
+                self.rebuilt.insert((process, slot), hash);
+            }
+            Write::Checkpoint(attestation) => {
+                let (claim, unit) = (attestation.claim(), attestation.unit());
+                self.checkpoints.insert((claim.process, claim.slot, unit), *attestation);
+            }
             Write::Evaluated { process, slot } => {
                 self.evaluated.insert(process, slot);
             }
@@ -123,8 +180,16 @@ impl Tables {
                 self.delivered.insert(process, next);
             }
             Write::Evidence { process, entries } => {
-                self.evidence.entry(process).or_insert(*entries);
+                let known = self.evidence.get(&process).and_then(|(ours, _)| evidence::slot(ours));
+                if known.is_none_or(|known| evidence::slot(&entries.0).is_some_and(|slot| slot < known)) {
+                    self.evidence.insert(process, *entries);
+                }
             }
+            Write::Resumes { process, resumes } => {
+                self.resumptions.entry(process).or_default().resumes = resumes;
+                self.processes.remove(&process);
+            }
+            Write::Rewind { process, from, path } => self.rewind(process, from, path),
         }
     }
 }
@@ -199,6 +264,38 @@ impl Log for MemoryLog {
 
     fn evaluated(&self, process: &Id) -> Result<Option<u64>, LogError> {
         Ok(self.tables().evaluated.get(process).copied())
+    }
+
+    fn base(&self, process: &Id) -> Result<Option<u64>, LogError> {
+        Ok(self.tables().bases.get(process).copied())
+    }
+
+    fn hole(&self, process: &Id) -> Result<Option<Hole>, LogError> {
+        Ok(self.tables().holes.get(process).copied())
+    }
+
+    fn rebuilt(&self, process: &Id, slot: u64) -> Result<Option<Digest>, LogError> {
+        Ok(self.tables().rebuilt.get(&(*process, slot)).copied())
+    }
+
+    fn last_rebuilt(&self, process: &Id, until: u64) -> Result<Option<(u64, Digest)>, LogError> {
+        let tables = self.tables();
+        let mut found = tables.rebuilt.range((*process, 0)..=(*process, until));
+        Ok(found.next_back().map(|((_, slot), hash)| (*slot, *hash)))
+    }
+
+    fn checkpoints(&self, process: &Id, slot: u64) -> Result<Vec<Attestation>, LogError> {
+        let tables = self.tables();
+        let (first, last) = (Address::from([0; 32]), Address::from([255; 32]));
+        let found = tables.checkpoints.range((*process, slot, first)..=(*process, slot, last));
+        Ok(found.take(MAX_PAGE).map(|(_, attestation)| attestation.clone()).collect())
+    }
+
+    fn last_checkpoint(&self, process: &Id, until: u64) -> Result<Option<u64>, LogError> {
+        let tables = self.tables();
+        let last = (*process, until, Address::from([255; 32]));
+        let mut found = tables.checkpoints.range((*process, 0, Address::from([0; 32]))..=last);
+        Ok(found.next_back().map(|((_, slot, _), _)| *slot))
     }
 
     fn attestation(&self, process: &Id, unit: &Address, slot: u64) -> Result<Option<Seen>, LogError> {
@@ -276,6 +373,18 @@ impl Log for MemoryLog {
         let of_process = |delivery: &&Delivery| process.is_none_or(|process| delivery.id.origin.process == *process);
         let found = above.filter(of_process).filter_map(DeadLetter::of);
         Ok(found.take(limit.min(MAX_PAGE)).collect())
+    }
+
+    fn resumption(&self, process: &Id) -> Result<Resumption, LogError> {
+        Ok(self.tables().resumptions.get(process).cloned().unwrap_or_default())
+    }
+
+    fn on_branch(&self, process: &Id, slot: u64) -> Result<Option<Id>, LogError> {
+        Ok(self.tables().branches.get(&(*process, slot)).copied())
+    }
+
+    fn rewound(&self) -> u64 {
+        self.tables().rewound
     }
 
     fn evidence(&self, process: &Id) -> Result<Option<(EntryBytes, EntryBytes)>, LogError> {

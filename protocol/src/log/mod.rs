@@ -14,7 +14,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::attestation::Seen;
+use crate::attestation::{Attestation, Seen};
+use crate::backfill::Hole;
 use crate::dissent::{Dissent, Perjury};
 use crate::entry::Entry;
 use crate::id::{Address, Digest, Id};
@@ -23,6 +24,7 @@ use crate::origin::DeliveryId;
 use crate::outcome::OutcomeRecord;
 use crate::process::{Process, ProcessError};
 use crate::race::Account;
+use crate::resume::Resumption;
 use crate::wire::{EntryBytes, ItemBytes};
 
 pub use batch::{Batch, Write};
@@ -72,18 +74,24 @@ impl Computed {
     }
 }
 
+/// A slot that something got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// The process that received it: the target, or the child of a spawn.
+    pub process: Id,
+    /// Its slot there.
+    pub slot: u64,
+    /// The assignment that says so.
+    pub assignment: Id,
+}
+
 /// What became of an outbox entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DeliveryState {
     /// To be submitted, again and again until it is settled.
     Pending,
     /// It has its slot.
-    Scheduled {
-        /// The process that received it: the target, or the child of a spawn.
-        process: Id,
-        /// Its slot there.
-        slot: u64,
-    },
+    Scheduled(Place),
     /// The target is a wallet, or no process that anybody knows yet.
     NoProcess,
     /// It can never be scheduled.
@@ -172,6 +180,19 @@ pub trait Log: Send + Sync {
     /// The highest slot that this node evaluated itself: all up to there.
     fn evaluated(&self, process: &Id) -> Result<Option<u64>, LogError>;
 
+    /// The slot whose checkpoint this node began with, if it did.
+    fn base(&self, process: &Id) -> Result<Option<u64>, LogError>;
+    /// What is missing below that.
+    fn hole(&self, process: &Id) -> Result<Option<Hole>, LogError>;
+    /// The hash of the state after a slot, where this node rebuilt it.
+    fn rebuilt(&self, process: &Id, slot: u64) -> Result<Option<Digest>, LogError>;
+    /// The highest slot up to this one at which this node rebuilt the state, and its hash.
+    fn last_rebuilt(&self, process: &Id, until: u64) -> Result<Option<(u64, Digest)>, LogError>;
+    /// What units attested of the state after a slot, in the order of their addresses.
+    fn checkpoints(&self, process: &Id, slot: u64) -> Result<Vec<Attestation>, LogError>;
+    /// The highest slot up to this one of which some unit attested the state.
+    fn last_checkpoint(&self, process: &Id, until: u64) -> Result<Option<u64>, LogError>;
+
     /// A unit's attestation that ends at a slot.
     fn attestation(&self, process: &Id, unit: &Address, slot: u64) -> Result<Option<Seen>, LogError>;
     /// A unit's attestation that ends at the lowest slot from `from` on.
@@ -204,8 +225,15 @@ pub trait Log: Send + Sync {
     /// Two assignments of one slot, if such evidence against the process's scheduler is known.
     fn evidence(&self, process: &Id) -> Result<Option<(EntryBytes, EntryBytes)>, LogError>;
 
-    /// A process as its slot 0 describes it; none for one that is not known. Often asked for: implementations keep what
-    /// they read.
+    /// How a process was resumed.
+    fn resumption(&self, process: &Id) -> Result<Resumption, LogError>;
+    /// The only assignment that may be in a slot, where the branch is known on which its process goes on.
+    fn on_branch(&self, process: &Id, slot: u64) -> Result<Option<Id>, LogError>;
+    /// How often slots of any process were taken back since this log was opened.
+    fn rewound(&self) -> u64;
+
+    /// A process as its slot 0 describes it, and how it was resumed; none for one that is not known. Often asked for:
+    /// implementations keep what they read.
     fn process(&self, process: &Id) -> Result<Option<Arc<Process>>, LogError>;
 
     /// The same, read from slot 0.
@@ -216,7 +244,17 @@ pub trait Log: Send + Sync {
             key: process.to_string(),
             cause: cause.to_string(),
         };
-        Process::read(&first.item).map(|process| Some(Arc::new(process))).map_err(damaged)
+        let read = Process::read_with(&first.item, &self.resumption(process)?);
+        read.map(|process| Some(Arc::new(process))).map_err(damaged)
+    }
+
+    /// Where an outbox entry was scheduled, if it is what the slot sends whose assignment this is. A
+    /// slot that was given anew sends something else.
+    fn scheduled(&self, delivery: &DeliveryId, sent_by: &Id) -> Result<Option<Place>, LogError> {
+        let Some((process, slot)) = self.slot_of_delivery(delivery)? else { return Ok(None) };
+        let entry = self.entry(&process, slot)?;
+        let same = entry.filter(|entry| entry.assignment.statement.sent_by == Some(*sent_by));
+        Ok(same.map(|entry| Place { process, slot, assignment: entry.assignment.id() }))
     }
 
     /// One slot, read.

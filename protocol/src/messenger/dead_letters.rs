@@ -17,6 +17,7 @@ impl Messenger {
     ///
     /// The cursor of their process goes back with them, so that a restart finds them.
     pub fn redrive(&mut self, log: &dyn Log, ids: &[DeliveryId]) -> Result<(Batch, Vec<DeliveryId>), LogError> {
+        self.forget_what_was_taken_back(log)?;
         let mut batch = Batch::new();
         let mut driven = Vec::new();
         let mut bytes = 0;
@@ -33,7 +34,8 @@ impl Messenger {
             }
             bytes += item.0.len();
             let cursor = log.delivered(&process)?;
-            let work = self.works.entry(process).or_insert_with(|| Work::new(cursor));
+            let age = log.process(&process)?.map_or((0, 0), |process| (process.rewinds, process.sent_again));
+            let work = self.works.entry(process).or_insert_with(|| Work::new(cursor, age));
             if let Some(next) = work.go_back(slot) {
                 batch.push(Write::Delivered { process, next });
             }

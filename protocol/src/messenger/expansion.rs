@@ -35,12 +35,13 @@ pub(super) fn deliveries(
     known: Vec<Delivery>,
 ) -> Result<Vec<Delivery>, LogError> {
     let ids: BTreeSet<DeliveryId> = known.iter().map(|delivery| delivery.id).collect();
+    let sent_by = sender.source.entry.assignment.id();
     let mut deliveries = known;
     for draft in drafts(sender.source.process, sender.source.entry.slot(), outcome) {
-        let scheduled = log.slot_of_delivery(&draft.id)?;
-        if let (Part::Spawn(spawn, position), Some((child, _))) = (&draft.part, scheduled) {
-            let notice = spawned_notice(sender, spawn, *position, &child);
-            if !ids.contains(&notice.id) && log.slot_of_delivery(&notice.id)?.is_none() {
+        let scheduled = log.scheduled(&draft.id, &sent_by)?;
+        if let (Part::Spawn(spawn, position), Some(child)) = (&draft.part, scheduled) {
+            let notice = spawned_notice(sender, spawn, *position, &child.process);
+            if !ids.contains(&notice.id) && log.scheduled(&notice.id, &sent_by)?.is_none() {
                 deliveries.push(notice);
             }
         }
@@ -53,16 +54,18 @@ pub(super) fn deliveries(
 
 /// Whether this node's log shows every entry of an outbox as scheduled, Spawned notices included.
 pub(super) fn all_scheduled(log: &dyn Log, sender: &Sender<'_>, outcome: &Outcome) -> Result<bool, LogError> {
-    for draft in drafts(sender.source.process, sender.source.entry.slot(), outcome) {
+    let (process, slot) = (sender.source.process, sender.source.entry.slot());
+    let sent_by = sender.source.entry.assignment.id();
+    for draft in drafts(process, slot, outcome) {
         // What can't be delivered by anybody is never scheduled.
         if matches!(draft.part, Part::NoProcess | Part::Unreadable(_)) {
             continue;
         }
-        if log.slot_of_delivery(&draft.id)?.is_none() {
+        if log.scheduled(&draft.id, &sent_by)?.is_none() {
             return Ok(false);
         }
         if let Part::Spawn(_, position) = draft.part
-            && log.slot_of_delivery(&notice_id(sender.source.process, sender.source.entry.slot(), position))?.is_none()
+            && log.scheduled(&notice_id(process, slot, position), &sent_by)?.is_none()
         {
             return Ok(false);
         }
@@ -90,10 +93,11 @@ pub fn trace<'a>(
 ) -> Result<Vec<Traced<'a>>, LogError> {
     let known: BTreeMap<DeliveryId, DeliveryState> =
         log.deliveries(&process.id(), slot)?.into_iter().map(|delivery| (delivery.id, delivery.state)).collect();
+    let sent_by = log.entry(&process.id(), slot)?.map(|entry| entry.assignment.id());
     let state = |id: &DeliveryId| -> Result<Option<DeliveryState>, LogError> {
         // The receiver's log is there sooner than the receipt.
-        let place = log.slot_of_delivery(id)?;
-        Ok(place.map(|(process, slot)| DeliveryState::Scheduled { process, slot }).or_else(|| known.get(id).cloned()))
+        let place = sent_by.map(|sent_by| log.scheduled(id, &sent_by)).transpose()?.flatten();
+        Ok(place.map(DeliveryState::Scheduled).or_else(|| known.get(id).cloned()))
     };
     let mut traced = Vec::new();
     for Draft { id, part } in drafts(process, slot, outcome) {
@@ -144,7 +148,7 @@ fn drafts<'a>(process: &Process, slot: u64, outcome: &'a Outcome) -> Vec<Draft<'
         draft(OutboxKind::Message, position, target, part);
     }
     for (position, entry) in outcome.spawns.iter().enumerate() {
-        let (target, part) = match outbox::scheduler(entry, &process.scheduler) {
+        let (target, part) = match outbox::scheduler(entry, &process.scheduler_at(slot)) {
             Ok(scheduler) => (Some(Id::from(scheduler.to_bytes())), Part::Spawn(entry, position)),
             Err(cause) => (None, Part::Unreadable(cause)),
         };

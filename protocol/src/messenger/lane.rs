@@ -35,6 +35,8 @@ pub(super) struct LaneKey {
 #[derive(Clone, Debug)]
 pub struct Submit {
     pub(super) lane: LaneKey,
+    /// Which of all submissions it is: an answer to one that was given up is for nobody.
+    pub(super) number: u64,
     /// Who is to give the slots.
     pub scheduler: Address,
     /// What is submitted.
@@ -65,6 +67,8 @@ pub(super) struct Lane {
     queue: BTreeSet<DeliveryId>,
     /// What the request under way submits, in its order; they stay in the queue until they are settled.
     under_way: Option<VecDeque<DeliveryId>>,
+    /// Its number.
+    pub(super) number: u64,
     backoff: Backoff,
     not_before_ms: u64,
     /// The slot of an entry that could not be certified, since this was last asked.
@@ -77,6 +81,7 @@ impl Default for Lane {
             scheduler: None,
             queue: BTreeSet::new(),
             under_way: None,
+            number: 0,
             backoff: Backoff::new(FIRST_RETRY_MS, LAST_RETRY_MS),
             not_before_ms: 0,
             uncertified: None,

@@ -21,6 +21,7 @@ mod expansion;
 mod lane;
 pub(crate) mod outbox;
 mod pace;
+mod taken_back;
 mod targets;
 mod work;
 
@@ -30,7 +31,7 @@ use std::ops::Bound;
 use crate::agreement::certain;
 use crate::evidence;
 use crate::id::{Address, Id};
-use crate::log::{Batch, Delivery, DeliveryState, Log, LogError, Write};
+use crate::log::{Batch, Delivery, DeliveryState, Log, LogError, Place, Write};
 use crate::origin::{DeliveryId, OutboxKind};
 use crate::scheduler::Refusal;
 use crate::trust::{Trust, rank_delay_ms};
@@ -67,6 +68,10 @@ pub struct Messenger {
     uncertified: BTreeMap<Id, u64>,
     /// The process at which the last expansion stopped before all was looked at, if it did.
     unfinished: Option<Id>,
+    /// The number of the last submission.
+    submitted: u64,
+    /// How often slots were taken back when that was last looked at.
+    rewound: u64,
 }
 
 /// How an attempt to expand the next slot of a process ended.
@@ -87,11 +92,12 @@ impl Messenger {
 
     /// Tells that a process may have outcomes, or units that agree on them, so that an outbox can be delivered.
     pub fn wake(&mut self, log: &dyn Log, trust: &Trust, process: &Id, now_ms: u64) -> Result<(), LogError> {
+        self.forget_what_was_taken_back(log)?;
         let Some(read) = log.process(process)? else {
             return Ok(());
         };
         if !self.works.contains_key(process) {
-            self.works.insert(*process, Work::new(log.delivered(process)?));
+            self.works.insert(*process, Work::new(log.delivered(process)?, (read.rewinds, read.sent_again)));
         }
         if let (Some(work), Some(certain)) = (self.works.get_mut(process), certain(log, &read, trust)?) {
             work.certain_until(certain, now_ms);
@@ -109,6 +115,7 @@ impl Messenger {
         signer: &dyn Signer,
         now_ms: u64,
     ) -> Result<Batch, LogError> {
+        self.forget_what_was_taken_back(log)?;
         let mut batch = Batch::new();
         let mut slots = 0;
         // After a process with much to do it is the others' turn.
@@ -215,8 +222,15 @@ impl Messenger {
 
     /// What is to be submitted now. Each must be answered.
     pub fn submissions(&mut self, log: &dyn Log, trust: &Trust, now_ms: u64) -> Result<Vec<Submit>, LogError> {
+        self.forget_what_was_taken_back(log)?;
         let mut submits = Vec::new();
         for (key, lane) in &mut self.lanes {
+            // Its owner may have resumed it under another scheduler.
+            if let (false, Some(scheduler)) = (key.spawn, &mut lane.scheduler)
+                && let Some(target) = log.process(&key.target)?
+            {
+                *scheduler = target.scheduler();
+            }
             let mut own = match key.source == key.target {
                 true => self.works.get_mut(&key.source).map(|work| &mut work.own),
                 false => None,
@@ -231,7 +245,9 @@ impl Messenger {
                 if let Some(own) = &mut own {
                     own.spend(lane.sent_under_way(), now_ms);
                 }
-                submits.push(Submit { lane: *key, scheduler, submissions });
+                self.submitted += 1;
+                lane.number = self.submitted;
+                submits.push(Submit { lane: *key, number: self.submitted, scheduler, submissions });
             }
             if let Some(slot) = lane.take_uncertified() {
                 self.uncertified.insert(key.source, slot);
@@ -257,22 +273,30 @@ impl Messenger {
         &mut self,
         log: &dyn Log,
         submit: &Submit,
-        results: &[Result<(Id, u64), Refusal>],
+        results: &[Result<Place, Refusal>],
         signer: &dyn Signer,
         now_ms: u64,
     ) -> Result<Batch, LogError> {
+        self.forget_what_was_taken_back(log)?;
         let mut batch = Batch::new();
+        if !self.is_under_way(submit) {
+            return Ok(batch);
+        }
+        // A scheduler to which it moved may not have heard of that yet.
+        let moved = log.process(&submit.lane.target)?.is_some_and(|target| !target.resumes.is_empty());
         let mut settled = 0;
         let parked = self.lanes.get(&submit.lane).is_some_and(Lane::is_parked);
         for result in results.iter().take(submit.submissions.len()) {
             let state = match result {
-                Ok((process, slot)) => DeliveryState::Scheduled { process: *process, slot: *slot },
+                Ok(place) => DeliveryState::Scheduled(*place),
                 Err(refusal) if refusal.is_temporary() => break,
+                Err(Refusal::Elsewhere { .. }) if moved => break,
                 Err(refusal) => DeliveryState::Dead { reason: refusal.to_string() },
             };
             settled += 1;
             let Some(id) = self.lanes.get_mut(&submit.lane).and_then(Lane::pop) else { break };
-            if let (OutboxKind::Spawn, DeliveryState::Scheduled { process, .. }) = (id.origin.index.kind, &state) {
+            if let (OutboxKind::Spawn, DeliveryState::Scheduled(Place { process, .. })) = (id.origin.index.kind, &state)
+            {
                 self.notify_parent(log, &id, process, signer, &mut batch)?;
             }
             self.close(log, &id, state, parked, &mut batch)?;
@@ -291,7 +315,9 @@ impl Messenger {
 
     /// The scheduler could not be reached, or its answer can't be trusted.
     pub fn on_failure(&mut self, submit: &Submit, now_ms: u64) {
-        self.answered(&submit.lane, false, now_ms);
+        if self.is_under_way(submit) {
+            self.answered(&submit.lane, false, now_ms);
+        }
     }
 
     /// A lane may be parked after this, or no more: its slots then count differently.
@@ -356,14 +382,15 @@ impl Messenger {
     }
 
     /// Moves the cursors over what is settled.
-    pub fn settle(&mut self) -> Batch {
+    pub fn settle(&mut self, log: &dyn Log) -> Result<Batch, LogError> {
+        self.forget_what_was_taken_back(log)?;
         let mut batch = Batch::new();
         for (process, work) in &mut self.works {
             if let Some(next) = work.settle() {
                 batch.push(Write::Delivered { process: *process, next });
             }
         }
-        batch
+        Ok(batch)
     }
 
     /// When something may be due, in milliseconds; none when all waits for events.
@@ -424,12 +451,13 @@ mod tests {
             setting
         }
 
-        fn assign(&self, submission: &Submission) -> Result<(Id, u64), Refusal> {
+        fn assign(&self, submission: &Submission) -> Result<Place, Refusal> {
             let mut batch = Batch::new();
             let moment = Moment { now_ms: 1, block_height: 0 };
             let receipt = assign(&self.log, &mut batch, submission, moment, &self.trust, &self.scheduler).unwrap()?;
             self.log.commit(batch, Durability::Synced).unwrap();
-            Ok((receipt.entry.process(), receipt.entry.slot()))
+            let (process, slot) = (receipt.entry.process(), receipt.entry.slot());
+            Ok(Place { process, slot, assignment: receipt.entry.assignment.id() })
         }
 
         /// The next slot of the first process has this outcome.
@@ -457,7 +485,7 @@ mod tests {
                 let batch = messenger.on_receipts(&self.log, &submit, &places, signer, now_ms).unwrap();
                 self.log.commit(batch, Durability::Synced).unwrap();
             }
-            self.log.commit(messenger.settle(), Durability::Relaxed).unwrap();
+            self.log.commit(messenger.settle(&self.log).unwrap(), Durability::Relaxed).unwrap();
             submitted
         }
 
@@ -535,11 +563,12 @@ mod tests {
         setting.log.commit(batch, Durability::Synced).unwrap();
         setting.finds(&mut first, 1);
         let lost = first.submissions(&setting.log, &setting.trust, 0).unwrap();
-        assert_eq!(setting.assign(&lost[0].submissions[0]), Ok((setting.processes[1], 1)));
+        let place = setting.assign(&lost[0].submissions[0]).unwrap();
+        assert_eq!((place.process, place.slot), (setting.processes[1], 1));
 
         assert_eq!(setting.round(&mut Messenger::new(), &unit(3), 0), 1);
         assert_eq!(setting.entries(&setting.processes[1]).len(), 1, "the scheduler knows it by its id");
-        assert!(matches!(setting.states()[..], [DeliveryState::Scheduled { slot: 1, .. }]));
+        assert!(matches!(setting.states()[..], [DeliveryState::Scheduled(Place { slot: 1, .. })]));
     }
 
     #[test]
@@ -675,7 +704,7 @@ mod tests {
             }
         }
         assert_eq!(setting.entries(&setting.processes[1]).len() as u64, slots);
-        assert!(messenger.settle().is_empty(), "the cursor waits for the dead one");
+        assert!(messenger.settle(&setting.log).unwrap().is_empty(), "the cursor waits for the dead one");
     }
 
     #[test]
@@ -742,7 +771,7 @@ mod tests {
         let refused = [Err(Refusal::Invalid("not today".into()))];
         let batch = messenger.on_receipts(&setting.log, &submit, &refused, &unit(3), 0).unwrap();
         setting.log.commit(batch, Durability::Synced).unwrap();
-        setting.log.commit(messenger.settle(), Durability::Relaxed).unwrap();
+        setting.log.commit(messenger.settle(&setting.log).unwrap(), Durability::Relaxed).unwrap();
         let dead = setting.dead();
         assert_eq!((dead.len(), setting.log.delivered(&source).unwrap()), (2, 1), "it holds nothing up");
 
@@ -773,7 +802,7 @@ mod tests {
             let (batch, driven) = messenger.redrive(&setting.log, &dead).unwrap();
             setting.log.commit(batch, Durability::Synced).unwrap();
             assert_eq!((driven.len(), setting.log.delivered(&source).unwrap()), (1, 0));
-            setting.log.commit(messenger.settle(), Durability::Relaxed).unwrap();
+            setting.log.commit(messenger.settle(&setting.log).unwrap(), Durability::Relaxed).unwrap();
             assert_eq!(setting.log.delivered(&source).unwrap(), 0, "it is not settled");
             assert_eq!(setting.round(&mut messenger, &unit(3), 0), 1, "and refused again");
         }

@@ -4,6 +4,7 @@
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::assignment::ORIGIN_ASSIGNMENT;
 use crate::entry::Entry;
 use crate::id::{Address, Id};
 use crate::item::{ItemBuilder, VerifiedItem};
@@ -38,8 +39,16 @@ pub(super) struct Sender<'a> {
 }
 
 /// Tags that the messenger sets itself and takes from nobody.
-const OWN_TAGS: [&str; 7] =
-    ["Data-Protocol", "Type", "From-Process", "From-Module", "Assignments", ORIGIN_SLOT, ORIGIN_INDEX];
+const OWN_TAGS: [&str; 8] = [
+    "Data-Protocol",
+    "Type",
+    "From-Process",
+    "From-Module",
+    "Assignments",
+    ORIGIN_SLOT,
+    ORIGIN_INDEX,
+    ORIGIN_ASSIGNMENT,
+];
 
 impl Source<'_> {
     /// How far from the user's message the things are that this slot sends.
@@ -68,7 +77,8 @@ impl Source<'_> {
             item = item.tag("Pushed-For", root);
         }
         item.tags.extend([slot, index]);
-        item
+        // Where a slot was given twice it says which of the two sent it.
+        item.tag(ORIGIN_ASSIGNMENT, self.entry.assignment.id().to_string())
     }
 
     /// The item of a message entry.
@@ -93,7 +103,7 @@ impl Source<'_> {
         let named = item.tags.iter().any(|tag| tag.name == "Scheduler");
         let mut item = item.tag("Variant", "ao.TN.1").tag("Data-Protocol", "ao").tag("Type", "Process");
         if !named {
-            item = item.tag("Scheduler", self.process.scheduler.to_string());
+            item = item.tag("Scheduler", self.process.scheduler_at(self.entry.slot()).to_string());
         }
         Ok(self.provenance(item, origin))
     }

@@ -61,7 +61,7 @@ impl Messenger {
             match &process {
                 Some(process) => {
                     if let Some(lane) = self.lanes.get_mut(&key) {
-                        lane.scheduler = Some(process.scheduler);
+                        lane.scheduler = Some(process.scheduler());
                     }
                 }
                 None => {

@@ -28,6 +28,8 @@ pub(super) struct Work {
     active: usize,
     /// How fast it may send to itself.
     pub(super) own: Pace,
+    /// How often slots of its process had been taken back when it began, and of those that it sends to.
+    age: (u64, u64),
 }
 
 /// How many entries of a slot are not settled, and how many of these are in parked lanes.
@@ -45,7 +47,7 @@ impl Open {
 
 impl Work {
     /// Work that goes on where the cursor is.
-    pub(super) fn new(settled: u64) -> Work {
+    pub(super) fn new(settled: u64, age: (u64, u64)) -> Work {
         Work {
             next: settled,
             settled,
@@ -54,6 +56,7 @@ impl Work {
             open: BTreeMap::new(),
             active: 0,
             own: Pace::default(),
+            age,
         }
     }
 
@@ -80,6 +83,19 @@ impl Work {
             self.notes.pop_front();
         }
         self.notes.front().map(|(_, at)| *at)
+    }
+
+    /// Goes back to the cursor, if slots of the process were taken back since it began, or of one that it sent to. In
+    /// the first case what is certain is to be told again.
+    pub(super) fn begin_again(&mut self, settled: u64, age: (u64, u64)) -> bool {
+        if self.age == age {
+            return false;
+        }
+        let before = std::mem::replace(self, Work::new(settled, age));
+        if before.age.0 == age.0 {
+            (self.certain, self.notes, self.own) = (before.certain, before.notes, before.own);
+        }
+        true
     }
 
     /// The slot to be expanded next.
@@ -156,7 +172,7 @@ mod tests {
 
     #[test]
     fn slots_behind_one_that_waits_do_not_fill_up() {
-        let mut work = Work::new(0);
+        let mut work = Work::new(0, (0, 0));
         work.open(0);
         work.add(0, false);
         for slot in 1..=200 {
@@ -172,7 +188,7 @@ mod tests {
 
     #[test]
     fn what_is_done_again_above_does_not_move_the_cursor_over_what_was_never_done() {
-        let mut work = Work::new(5);
+        let mut work = Work::new(5, (0, 0));
         work.add(150, false);
         assert_eq!(work.settle(), None);
         work.remove(150, false);
@@ -188,7 +204,7 @@ mod tests {
 
     #[test]
     fn parked_slots_do_not_count() {
-        let mut work = Work::new(0);
+        let mut work = Work::new(0, (0, 0));
         for slot in 0..MAX_OPEN_SLOTS as u64 {
             work.open(slot);
             work.add(slot, false);
@@ -207,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_backlog_keeps_its_times() {
-        let mut work = Work::new(0);
+        let mut work = Work::new(0, (0, 0));
         work.certain_until(9, 100);
         work.certain_until(9, 150);
         work.certain_until(20, 200);

@@ -5,9 +5,12 @@ mod proof;
 mod receipt;
 mod refusal;
 
+use std::sync::Arc;
+
 use crate::assignment::{Statement, first_link};
 use crate::certificate::Certificate;
 use crate::entry::{Entry, MAX_ASSIGN_BYTES};
+use crate::evidence;
 use crate::id::{Address, Id};
 use crate::item::VerifiedItem;
 use crate::log::{Batch, Log, LogError, Write};
@@ -79,12 +82,13 @@ pub fn assign(
     match plan(log, batch, submission, trust, signer)? {
         Err(refusal) => Ok(Err(refusal)),
         Ok(Plan::Known(entry)) => Ok(Ok(Receipt { entry: *entry, new: false })),
-        Ok(Plan::Next { process, item, proof, pushed, authorities }) => {
+        Ok(Plan::Next { process, epoch, item, proof, pushed, authorities }) => {
             let pushed = pushed.as_deref().copied();
+            let certificate = pushed.and_then(|_| submission.certificate.clone());
             let tip = batch.tip(log, &process)?;
             let statement = Statement {
                 process,
-                epoch: 0,
+                epoch,
                 slot: tip.as_ref().map_or(0, |tip| tip.slot + 1),
                 hash_chain: tip.as_ref().map_or_else(|| first_link(&process), |tip| tip.next_link),
                 block_height: moment.block_height,
@@ -95,6 +99,9 @@ pub fn assign(
                 depth: pushed.map_or(0, |pushed| pushed.depth),
                 root: pushed.map(|pushed| pushed.root),
                 origin: pushed.map(|pushed| pushed.origin),
+                sent_by: pushed.map(|pushed| pushed.sent_by),
+                assign: proof.as_ref().map(|proof| proof.id()),
+                certificate: certificate.as_ref().map(|certificate| certificate.hash()),
                 authorities,
                 cron: None,
             };
@@ -102,7 +109,6 @@ pub fn assign(
                 Ok(assignment) => assignment,
                 Err(cause) => return Ok(Err(Refusal::Busy(format!("signing failed: {cause}")))),
             };
-            let certificate = pushed.and_then(|_| submission.certificate.clone());
             let entry = Entry { assignment, item, proof, certificate };
             batch.push(Write::Entry(Box::new(entry.clone())));
             if let Some(Pushed { root, by, .. }) = pushed {
@@ -118,6 +124,7 @@ enum Plan {
     Known(Box<Entry>),
     Next {
         process: Id,
+        epoch: u64,
         item: VerifiedItem,
         proof: Option<VerifiedItem>,
         pushed: Option<Box<Pushed>>,
@@ -155,18 +162,30 @@ fn plan(
         other => refuse!(Refusal::Unsupported(other.to_string())),
     };
     // The process, which for a spawn is the item itself.
-    let spawn = match kind {
-        "Process" => Some(item.clone()),
-        _ => batch.process_item(log, &target)?,
+    let process = match batch.process(log, &target)? {
+        // All of it was taken back, and comes again.
+        None if log.resumption(&target)?.rewinds > 0 => {
+            refuse!(Refusal::Busy("the log of the process is on its way here".into()))
+        }
+        None if kind == "Process" => Some(Process::read(item).map(Arc::new)),
+        known => known,
     };
-    let Some(spawn) = spawn else { refuse!(Refusal::UnknownProcess(target)) };
-    let process = match Process::read(&spawn) {
-        Ok(process) => process,
-        Err(cause) => refuse!(Refusal::Invalid(cause.to_string())),
+    let process = match process {
+        Some(Ok(process)) => process,
+        Some(Err(cause)) => refuse!(Refusal::Invalid(cause.to_string())),
+        None => refuse!(Refusal::UnknownProcess(target)),
     };
-    if process.scheduler != signer.address() {
-        let (scheduler, here) = (process.scheduler, signer.address());
+    let (scheduler, here) = (process.scheduler(), signer.address());
+    if scheduler != here && process.resumes.is_empty() {
         refuse!(Refusal::Elsewhere { process: target, scheduler, here });
+    }
+    if scheduler != here {
+        // What it gave a slot before it still has it.
+        let slot = batch.slot_of_item(log, &target, &item.id())?;
+        let known = slot.map(|slot| batch.entry(log, &target, slot)).transpose()?.flatten();
+        return Ok(known
+            .map(|entry| Plan::Known(Box::new(entry)))
+            .ok_or(Refusal::Moved { process: target, scheduler }));
     }
     let messengers = |item: &VerifiedItem| trust.messengers(&process).contains(&item.address());
     // What is assigned: the item itself, or for an Assign the one that it names.
@@ -195,10 +214,14 @@ fn plan(
     }
     let mut pushed = None;
     if let Some(origin) = origin {
-        let target = if kind == "Process" { Id::from(process.scheduler.to_bytes()) } else { target };
+        let target = if kind == "Process" { Id::from(scheduler.to_bytes()) } else { target };
         let delivery = DeliveryId { origin, target: Some(target) };
+        // Of a slot that was given anew it is something else; where that slot is not known here, it can't be told.
+        let sent_by = batch.entry(log, &origin.process, origin.slot)?.map(|entry| entry.assignment.id());
         if let Some((process, slot)) = batch.slot_of_delivery(log, &delivery)?
             && let Some(entry) = batch.entry(log, &process, slot)?
+            && sent_by.is_some()
+            && entry.assignment.statement.sent_by == sent_by
         {
             return Ok(Ok(Plan::Known(Box::new(entry))));
         }
@@ -216,8 +239,15 @@ fn plan(
         let units = trust.compute_units(&process).len();
         refuse!(Refusal::Invalid(format!("Compute-Quorum {quorum} exceeds the {units} compute units of this network")));
     }
+    if log.hole(&target)?.is_some() {
+        refuse!(Refusal::Busy("a part of the process's log is still on its way here".into()));
+    }
+    if let Some(slot) = evidence::disputed_from(log, &target)? {
+        refuse!(Refusal::Disputed { process: target, slot });
+    }
     let authorities = if kind == "Process" { trust.implied_messengers(&process) } else { Vec::new() };
-    Ok(Ok(Plan::Next { process: target, item: assigned, proof, pushed, authorities }))
+    let epoch = batch.tip(log, &target)?.map_or(0, |tip| process.epoch_at(tip.slot + 1));
+    Ok(Ok(Plan::Next { process: target, epoch, item: assigned, proof, pushed, authorities }))
 }
 
 /// What every scheduled item needs, whatever its type.
@@ -263,7 +293,9 @@ mod tests {
     use crate::log::{Durability, MemoryLog};
     use crate::network::Network;
     use crate::origin::{OutboxIndex, OutboxKind};
+    use crate::resume::Resume;
     use crate::wallet::Wallet;
+    use crate::wire::ItemBytes;
 
     /// A scheduler with two processes: the source has slots 0 to 2, the target slot 0.
     struct Setting {
@@ -402,6 +434,9 @@ mod tests {
             depth: 1,
             root: Some(item.id()),
             origin: Some(origin),
+            sent_by: Some(item.id()),
+            assign: None,
+            certificate: None,
             authorities: Vec::new(),
             cron: None,
         };
@@ -548,14 +583,39 @@ mod tests {
     }
 
     #[test]
-    fn a_receipt_counts_only_from_the_scheduler_that_was_asked_for_the_item() {
+    fn a_receipt_counts_only_from_the_process_s_scheduler_and_for_the_item() {
         let mut setting = Setting::new();
         let receipt = setting.user(message(setting.target, 1)).unwrap();
         let (item, assignment) = (receipt.entry.item, receipt.entry.assignment.item);
-        assert!(read_receipt(assignment.clone(), &item, &setting.unit.address()).is_ok());
-        assert!(read_receipt(assignment.clone(), &item, &user().address()).is_err());
+        assert!(read_receipt(&setting.log, assignment.clone(), &item, &setting.unit.address()).is_ok());
+        let forged = receipt.entry.assignment.statement.clone().sign(&user()).unwrap();
+        assert!(read_receipt(&setting.log, forged.item, &item, &setting.unit.address()).is_err());
+        // Whom it was asked of does not matter where the process's own scheduler gave the slot.
+        assert!(read_receipt(&setting.log, assignment.clone(), &item, &user().address()).is_ok());
         let other = message(setting.target, 2).sign(&user()).unwrap();
-        assert!(read_receipt(assignment, &other, &setting.unit.address()).is_err());
+        assert!(read_receipt(&setting.log, assignment, &other, &setting.unit.address()).is_err());
+    }
+
+    #[test]
+    fn a_receipt_of_a_void_branch_does_not_count_before_the_other_is_here() {
+        let mut setting = Setting::new();
+        let receipt = setting.user(message(setting.target, 1)).unwrap();
+        let (slot, item, assignment) = (receipt.entry.slot(), receipt.entry.item, receipt.entry.assignment.item);
+        let read = |setting: &Setting| {
+            read_receipt(&setting.log, assignment.clone(), &item, &setting.unit.address()).map(|read| read.id())
+        };
+        let other = Id::from([7; 32]);
+        let resume = Resume::item(setting.target, slot + 1, (other, 0), setting.unit.address(), 1).sign(&user());
+        let mut batch = Batch::new();
+        let resumes = vec![ItemBytes(resume.unwrap().bytes().to_vec())];
+        batch.push(Write::Resumes { process: setting.target, resumes });
+        let mut rewound = |path: Vec<Id>| {
+            batch.push(Write::Rewind { process: setting.target, from: slot, path });
+            setting.log.commit(std::mem::take(&mut batch), Durability::Synced).unwrap();
+            read(&setting)
+        };
+        assert_eq!(rewound(vec![assignment.id(), other]), Ok(assignment.id()), "it is on the branch");
+        assert!(rewound(vec![other, other]).unwrap_err().contains("before the process was resumed"));
     }
 
     #[test]

@@ -2,11 +2,12 @@
 //! from whoever submits the item: a true one may be submitted by anybody, again and again.
 
 use super::{Refusal, Submission};
+use crate::assignment::ORIGIN_ASSIGNMENT;
 use crate::certificate::{MAX_CERTIFICATE_BYTES, Uncertified};
+use crate::evidence;
 use crate::id::{Address, Id};
 use crate::log::{Batch, Log, LogError};
 use crate::origin::{Origin, OutboxKind};
-use crate::process::Process;
 use crate::trust::Trust;
 
 /// What is known of an outbox entry whose origin is proven.
@@ -20,8 +21,10 @@ pub(super) struct Pushed {
     pub(super) root: Id,
     /// The messenger that delivers it: the one that signed it.
     pub(super) messenger: Address,
-    /// The scheduler of the process that sent it.
+    /// The scheduler that gave the slot that sent it.
     pub(super) by: Address,
+    /// The assignment of that slot.
+    pub(super) sent_by: Id,
 }
 
 /// Whether an item may claim its origin: it must be signed by a messenger that the source process trusts, and be what
@@ -45,15 +48,19 @@ pub(super) fn pushed(
     if !fits {
         return Ok(Err(false_origin(&format!("a {kind} can't be entry {} of an outbox", origin.index))));
     }
-    let (Some(spawn), Some(sent_by)) =
-        (batch.process_item(log, &origin.process)?, batch.entry(log, &origin.process, origin.slot)?)
+    let (Some(source), Some(sent_by)) =
+        (batch.process(log, &origin.process)?, batch.entry(log, &origin.process, origin.slot)?)
     else {
         return Ok(Err(Refusal::UnprovenOrigin(origin.to_string())));
     };
-    let source = match Process::read(&spawn) {
+    let source = match source {
         Ok(source) => source,
         Err(cause) => return Ok(Err(false_origin(&cause.to_string()))),
     };
+    // What it sent may be void tomorrow.
+    if evidence::disputed_from(log, &origin.process)?.is_some_and(|from| origin.slot >= from) {
+        return Ok(Err(Refusal::UnprovenOrigin(origin.to_string())));
+    }
     if !trust.messengers(&source).contains(&item.address()) {
         if trust.network.open && source.authorities.is_empty() {
             // Anybody may be a messenger there, and this one may be about to announce itself.
@@ -61,6 +68,21 @@ pub(super) fn pushed(
         }
         let reason = format!("{} is no messenger that process {} trusts", item.address(), origin.process);
         return Ok(Err(false_origin(&reason)));
+    }
+    let own = sent_by.assignment.id();
+    match item.tag(ORIGIN_ASSIGNMENT).map(str::parse::<Id>) {
+        Some(Ok(said)) if said == own => {}
+        // A foreign messenger's item, which says nothing of it, can be meant for one branch only.
+        None if source.resumes.is_empty() => {}
+        // One of the two has not heard yet how that process goes on.
+        Some(Ok(said)) => {
+            let slot = origin.slot;
+            let cause = format!("slot {slot} of process {} is {own} here and not {said}", origin.process);
+            return Ok(Err(Refusal::Busy(cause)));
+        }
+        None | Some(Err(_)) => {
+            return Ok(Err(false_origin(&format!("its tag {ORIGIN_ASSIGNMENT} does not say which slot sent it"))));
+        }
     }
     if source.compute_quorum > 1 {
         let Some(certificate) = &submission.certificate else {
@@ -77,5 +99,7 @@ pub(super) fn pushed(
         }
     }
     let depth = sent_by.assignment.statement.depth.saturating_add(1);
-    Ok(Ok(Pushed { origin, depth, root: sent_by.root(), messenger: item.address(), by: source.scheduler }))
+    let by = source.scheduler_at(origin.slot);
+    let (root, sent_by) = (sent_by.root(), sent_by.assignment.id());
+    Ok(Ok(Pushed { origin, depth, root, messenger: item.address(), by, sent_by }))
 }

@@ -25,6 +25,25 @@ pub enum Refusal {
         /// Who was asked.
         here: Address,
     },
+    /// Its owner resumed it under another scheduler.
+    #[error("process {process} goes on under scheduler {scheduler}; try again")]
+    Moved {
+        /// Which process.
+        process: Id,
+        /// Who gives its slots now.
+        scheduler: Address,
+    },
+    /// Nothing gets a slot of it for now.
+    #[error(
+        "process {process} is disputed from slot {slot} on: that slot was given twice, or its owner resumed it on a \
+         branch that is not here yet. Its owner can end a dispute with: ao-node resume {process}"
+    )]
+    Disputed {
+        /// Which process.
+        process: Id,
+        /// The first slot of which it is not sure.
+        slot: u64,
+    },
     /// This scheduler has no such process.
     #[error("unknown process {0}: it was never spawned here")]
     UnknownProcess(Id),
@@ -56,6 +75,13 @@ pub enum Refusal {
 impl Refusal {
     /// Whether the same item may be taken later.
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Refusal::Busy(_) | Refusal::UnprovenOrigin(_) | Refusal::UnknownProcess(_))
+        matches!(
+            self,
+            Refusal::Busy(_)
+                | Refusal::UnprovenOrigin(_)
+                | Refusal::UnknownProcess(_)
+                | Refusal::Moved { .. }
+                | Refusal::Disputed { .. }
+        )
     }
 }

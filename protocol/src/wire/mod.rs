@@ -26,6 +26,8 @@ pub const MAX_RESPONSE_BYTES: usize = 12 * 1024 * 1024;
 pub const MAX_RANGE_BYTES: usize = 1024 * 1024;
 /// Most entries in one range response.
 pub const MAX_RANGE_ENTRIES: usize = 1000;
+/// Most outcomes in one response.
+pub const MAX_OUTCOMES: usize = 512;
 /// Most tips in one response.
 pub const MAX_TIPS: usize = 1000;
 /// Most attestations of one unit in a response, beside its newest.
@@ -78,6 +80,17 @@ impl EntryBytes {
     }
 }
 
+/// How far a log has a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TipBytes {
+    /// Which process.
+    pub process: Id,
+    /// Its highest slot.
+    pub slot: u64,
+    /// The epoch of the next one: higher when its owner resumed it since.
+    pub epoch: u64,
+}
+
 /// What is published to everybody who follows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Gossip {
@@ -96,6 +109,8 @@ pub enum Gossip {
     Commits(Vec<Vec<u8>>),
     /// The proof that a compute unit lies.
     Perjury(Perjury),
+    /// Its owner's word on how a process goes on; see [`crate::resume`].
+    Resume(ItemBytes),
     /// Two different assignments of one slot by its scheduler.
     Evidence(EntryBytes, EntryBytes),
     /// Who a node is: an item that [`crate::announcement`] reads.
@@ -162,6 +177,37 @@ pub enum Request {
         /// First slot wanted.
         from: u64,
     },
+    /// Entries of a process below a slot, from there downwards.
+    Below {
+        /// Which process.
+        process: Id,
+        /// The first slot that is not wanted.
+        below: u64,
+        /// Most that are wanted.
+        most: u32,
+        /// Whether the assignments alone are wanted.
+        bare: bool,
+    },
+    /// Outcomes of a process below a slot, from there downwards.
+    OutcomesBelow {
+        /// Which process.
+        process: Id,
+        /// The first slot that is not wanted.
+        below: u64,
+    },
+    /// How the owner of a process resumed it.
+    Resumes(Id),
+    /// What units attested of the newest checkpoints of a process.
+    Checkpoints(Id),
+    /// The manifest of a checkpoint, or one of its pieces; see [`crate::checkpoint`].
+    Checkpoint {
+        /// Which process.
+        process: Id,
+        /// After which slot.
+        slot: u64,
+        /// Which piece; none: the manifest.
+        piece: Option<u32>,
+    },
     /// An item by id, wherever it is kept (in a slot or without one).
     Item(Id),
     /// Outcomes of consecutive slots, each with the chain before it.
@@ -198,15 +244,20 @@ pub enum Response {
     },
     /// Answer to `Submit`: one for each, in order; what follows a temporary refusal is refused temporarily too.
     Receipts(Vec<Result<ItemBytes, Refusal>>),
-    /// Answer to `Tips`: process and its highest slot, at most [`MAX_TIPS`].
-    Tips(Vec<(Id, u64)>),
-    /// Answer to `Range`: at most [`MAX_RANGE_ENTRIES`] entries and about [`MAX_RANGE_BYTES`] bytes.
+    /// Answer to `Tips`: at most [`MAX_TIPS`].
+    Tips(Vec<TipBytes>),
+    /// Answer to `Range` and `Below`: at most [`MAX_RANGE_ENTRIES`] entries and about [`MAX_RANGE_BYTES`] bytes.
     Range(Vec<EntryBytes>),
     /// Answer to `Item` and `Location`.
     Item(Option<ItemBytes>),
-    /// Answer to `Outcomes`: from the first one wanted, as many as are known here and fit.
+    /// Answer to `Resumes`: those that count.
+    Resumes(Vec<ItemBytes>),
+    /// Answer to `Checkpoint`; none when it is not here.
+    Checkpoint(Option<Vec<u8>>),
+    /// Answer to `Outcomes` and `OutcomesBelow`: from the first one wanted, as many as are known here and fit.
     Outcomes(Vec<OutcomeRecord>),
-    /// Answer to `Attestations`: of each unit at most [`MAX_ATTESTATIONS`] from that slot on, and its newest.
+    /// Answer to `Attestations` and `Checkpoints`: of each unit at most [`MAX_ATTESTATIONS`] from that slot on, and its
+    /// newest.
     Attestations {
         /// As [`crate::attestation::Attestation::to_bytes`] makes them.
         attestations: Vec<Vec<u8>>,
