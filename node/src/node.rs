@@ -26,7 +26,8 @@ use crate::drive::repair::Follower;
 use crate::drive::scheduler::{Scheduler, Surroundings};
 use crate::drive::submit::Submitter;
 use crate::drive::{
-    Change, World, adopt, attesting, cron, indexer, location, measures, messenger, race, room, uploads,
+    Change, World, adopt, attesting, backfill, branches, cron, indexer, location, measures, messenger, race, room,
+    uploads,
 };
 use crate::http::{self, Api, Clients, Parts};
 use crate::metrics::Registering;
@@ -76,6 +77,8 @@ pub struct Workers {
     pub memory: Option<u64>,
     /// Processor time of a request, before patience; none: 60 s.
     pub processor_time: Option<Duration>,
+    /// Whether every slot is evaluated here, and no process begins with a checkpoint of others.
+    pub verify_from_zero: bool,
 }
 
 /// A running node.
@@ -183,6 +186,7 @@ fn play_roles(
         tokio::spawn(cron::run(world.clone(), scheduler.clone()));
     }
     let submitter = Submitter::new(world.clone(), scheduler.clone());
+    let follower = Follower::start(world.clone())?;
     let computer = match world.plays(Role::Cu) {
         true => {
             let mut launcher = workers.program.map_or_else(Launcher::this_executable, Launcher::new);
@@ -190,9 +194,11 @@ fn play_roles(
                 launcher = launcher.with_processor_time(processor_time);
             }
             let memory = workers.memory.unwrap_or_else(half_of_memory);
-            let computer = Computer::new(world.clone(), launcher, memory);
+            let join = (!workers.verify_from_zero).then(|| follower.clone());
+            let computer = Computer::new(world.clone(), launcher, memory, join);
             tokio::spawn(computer.clone().run());
             tokio::spawn(attesting::run(world.clone()));
+            tokio::spawn(backfill::run(world.clone(), computer.clone()));
             Some(computer)
         }
         false => None,
@@ -210,9 +216,15 @@ fn play_roles(
     };
     measures::watch(&mut metrics, world, scheduler.as_ref(), computer.as_ref());
     let (dead_letters, redrives) = DeadLetters::new(world.clone());
-    let parts = Parts { submitter: submitter.clone(), computer: computer.clone(), chain, dead_letters };
+    let parts = Parts {
+        submitter: submitter.clone(),
+        computer: computer.clone(),
+        chain,
+        dead_letters,
+        follower: follower.clone(),
+    };
     let api = Api::new(world.clone(), parts, metrics.finish());
-    let follower = Follower::start(world.clone())?;
+    tokio::spawn(branches::run(world.clone(), follower.clone()));
     tokio::spawn(Inbound::new(world.clone(), follower, scheduler, api.passed_on()).run(events));
     tokio::spawn(adopt::run(world.clone(), computer));
     tokio::spawn(race::run(world.clone()));
@@ -272,6 +284,7 @@ fn start_scheduler(world: &World) -> Result<Scheduler> {
     let signer: Arc<Wallet> = world.wallet().clone();
     let scheduler = Scheduler::start(Surroundings {
         log: world.shared_log(),
+        rewinds: world.log().rewinds(),
         signer: signer as Arc<dyn Signer>,
         trust: Box::new(move || trusting.trust()),
         block_height: Box::new(move || dating.newest_block().height),

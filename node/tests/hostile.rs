@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use ao_node::vm::{Env, Launcher, Limits, Message, Outcome, Program, VmError, Worker};
 use futures::StreamExt;
 
-/// A tenth of our runtime's limit, and a quarter of a tenth of the time that an evaluation is given before its process
-/// is stalled: who fills a budget with the slowest of these programs ends in an error, also on a slow machine.
+/// A tenth of our runtime's limit, and half of a tenth of the time that an evaluation is given before its process is
+/// stalled: who fills a budget with the slowest of these programs ends in an error, also on a slow machine.
 const INSTRUCTIONS: u64 = 100_000_000;
-const PROCESSOR_TIME: Duration = Duration::from_secs(15);
+const PROCESSOR_TIME: Duration = Duration::from_secs(30);
 const MEMORY: u64 = 64 << 20;
 
 const BUDGET: &str = "compute limit of 100000000 instructions exceeded";

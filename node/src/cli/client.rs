@@ -1,6 +1,8 @@
 //! The HTTP client behind the commands: finds a node, signs items, sends them, waits for results.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -11,6 +13,7 @@ use rand::Rng;
 use serde_json::Value;
 
 use super::{Remote, Signing};
+use crate::http::DISPUTED_FROM;
 use crate::key_file;
 
 /// Where a node listens that was started without options.
@@ -24,6 +27,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(90);
 pub(crate) struct Client {
     base: String,
     http: reqwest::Client,
+    /// Whether the user was told that what was asked for is disputed.
+    told_of_dispute: Arc<AtomicBool>,
 }
 
 impl Client {
@@ -39,7 +44,7 @@ impl Client {
             .timeout(ANSWER_LIMIT)
             .build()
             .context("no HTTP client can be made")?;
-        Ok(Client { base, http })
+        Ok(Client { base, http, told_of_dispute: Arc::default() })
     }
 
     /// GET of a path; the answer's JSON.
@@ -56,6 +61,14 @@ impl Client {
         self.read(response).await
     }
 
+    /// POST of a signed item; the answer's JSON.
+    pub(crate) async fn post_item(&self, path: &str, item: &VerifiedItem) -> Result<Value> {
+        let url = format!("{}{path}", self.base);
+        let request = self.http.post(&url).header("content-type", "application/octet-stream");
+        let response = request.body(item.bytes().to_vec()).send().await.map_err(|cause| self.unreachable(&cause))?;
+        self.read(response).await
+    }
+
     /// The node's URL.
     pub(crate) fn base(&self) -> &str {
         &self.base
@@ -63,10 +76,7 @@ impl Client {
 
     /// Hands a signed item to the messenger; gives its id.
     pub(crate) async fn submit(&self, item: &VerifiedItem) -> Result<Id> {
-        let url = format!("{}/mu", self.base);
-        let request = self.http.post(&url).header("content-type", "application/octet-stream");
-        let response = request.body(item.bytes().to_vec()).send().await.map_err(|cause| self.unreachable(&cause))?;
-        self.read(response).await?;
+        self.post_item("/mu", item).await?;
         Ok(item.id())
     }
 
@@ -90,6 +100,12 @@ impl Client {
 
     async fn read(&self, response: reqwest::Response) -> Result<Value> {
         let status = response.status();
+        if let Some(slot) = response.headers().get(DISPUTED_FROM).and_then(|slot| slot.to_str().ok()) {
+            let told = self.told_of_dispute.swap(true, Ordering::Relaxed);
+            if !told {
+                eprintln!("warning: the process is disputed from slot {slot} on; see: ao-node resume PROCESS");
+            }
+        }
         let text = response.text().await.context("the node's answer broke off")?;
         let value: Option<Value> = serde_json::from_str(&text).ok();
         if status.is_success() {

@@ -8,6 +8,7 @@ pub(crate) mod output;
 mod peers;
 mod race;
 mod result;
+mod resume;
 mod send;
 pub(crate) mod spawn;
 mod start;
@@ -31,6 +32,7 @@ use clap::{Args, Parser, Subcommand};
 /// Where is my message?                  ao-node trace MESSAGE
 /// What could not be delivered?          ao-node dead-letters
 /// Who resolves my process?              ao-node race PROCESS
+/// My process is disputed, or its scheduler is gone:   ao-node resume PROCESS
 #[derive(Debug, Parser)]
 #[command(version, verbatim_doc_comment, disable_help_subcommand = true)]
 struct Cli {
@@ -51,6 +53,7 @@ enum Command {
     Trace(trace::Trace),
     DeadLetters(dead_letters::DeadLetters),
     Race(race::Race),
+    Resume(resume::Resume),
     Peers(peers::Peers),
 }
 
@@ -107,6 +110,7 @@ pub fn run() -> ExitCode {
             Command::Trace(trace) => trace.run().await,
             Command::DeadLetters(dead_letters) => dead_letters.run().await,
             Command::Race(race) => race.run().await,
+            Command::Resume(resume) => resume.run().await,
             Command::Peers(peers) => peers.run().await,
         }
     });

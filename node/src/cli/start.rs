@@ -61,6 +61,9 @@ pub(super) struct Start {
     /// Memory that the processes computed here may hold together, in MiB [default: half of this machine's]
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(16..1 << 30))]
     worker_memory: Option<u64>,
+    /// Evaluate every slot of every process here, and begin none with a checkpoint that other compute units attested
+    #[arg(long)]
+    verify_from_zero: bool,
     /// Play Arweave for the network: blocks, transactions and their data, for development
     #[arg(long)]
     dev_chain: bool,
@@ -107,7 +110,11 @@ impl Start {
             follow_shards,
             dev_chain: self.dev_chain,
             mdns: self.mdns,
-            workers: Workers { memory: self.worker_memory.map(|mib| mib << 20), ..Workers::default() },
+            workers: Workers {
+                memory: self.worker_memory.map(|mib| mib << 20),
+                verify_from_zero: self.verify_from_zero,
+                ..Workers::default()
+            },
         };
         let ended = node::run(config).await;
         if let Err(cause) = &ended {

@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use ao_protocol::agreement::{certain, counted};
+use ao_protocol::agreement::{certain, counted, last_attestation, next_attestation};
 use ao_protocol::attestation::Attestation;
 use ao_protocol::attested::AttestedBytes;
 use ao_protocol::backoff::Backoff;
 use ao_protocol::compute::{self, AdoptError};
 use ao_protocol::id::Id;
-use ao_protocol::log::{Batch, Durability, Log, LogError};
+use ao_protocol::log::{Durability, Log, LogError};
 use ao_protocol::outcome::OutcomeRecord;
 use ao_protocol::process::Process;
 use ao_protocol::trust::Trust;
@@ -86,7 +86,8 @@ impl Adoption {
                     }
                     // Entries too: an attestation may have come before the entry that it is about.
                     Ok(Change::Entry { process, .. }) => self.want(process, false),
-                    Ok(Change::Outcome { .. } | Change::Commit { .. } | Change::Stalled { .. }) => {}
+                    Ok(Change::Branches { process }) => self.want(process, true),
+                    Ok(_) => {}
                     Err(broadcast::error::RecvError::Lagged(_)) => self.want_all()?,
                     Err(broadcast::error::RecvError::Closed) => return Ok(()),
                 },
@@ -218,8 +219,8 @@ async fn catch_up(world: &World, computer: Option<&Computer>, process: &Id, ask:
 fn attested(log: &dyn Log, spawn: &Process, trust: &Trust, first: u64, tip: u64) -> Result<Vec<Attestation>, LogError> {
     let mut attested = Vec::new();
     for unit in counted(log, spawn, trust)? {
-        let nearest = log.next_attestation(&spawn.id(), &unit, first)?;
-        let newest = log.last_attestation(&spawn.id(), &unit, tip.min(first + MAX_SPAN))?;
+        let nearest = next_attestation(log, &spawn.id(), &unit, first)?;
+        let newest = last_attestation(log, &spawn.id(), &unit, tip.min(first + MAX_SPAN))?;
         for seen in nearest.into_iter().chain(newest) {
             let slot = seen.attestation.claim().slot;
             if (first..=tip.min(first + MAX_SPAN)).contains(&slot) && compute::counts(spawn, &seen.attestation, trust) {
@@ -252,10 +253,10 @@ async fn take_over(world: &World, spawn: &Process, attested: &[Attestation], fir
             continue;
         }
         if let Some(records) = world.handed().get(&claim.outcome_chain, claim.slot, first)
-            && let Ok((batch, last)) = compute::adopt(world.log(), spawn, &records, first, attested)?
+            && keep(world, spawn, &records, first, attested)?.is_ok()
         {
             world.handed().forget(&claim.outcome_chain);
-            return keep(world, spawn, batch, last);
+            return Ok(true);
         }
         let mut peers = compute_peers(world);
         if let Some(unit) = world.net().directory().unit(&candidate.unit()) {
@@ -264,8 +265,8 @@ async fn take_over(world: &World, spawn: &Process, attested: &[Attestation], fir
         }
         for peer in peers {
             let Some(records) = fetch(world, &peer, candidate, first).await else { continue };
-            match compute::adopt(world.log(), spawn, &records, first, attested)? {
-                Ok((batch, last)) => return keep(world, spawn, batch, last),
+            match keep(world, spawn, &records, first, attested)? {
+                Ok(()) => return Ok(true),
                 // Somebody was faster: this node's own unit, or another attestation.
                 Err(AdoptError::Gap { .. }) => return Ok(true),
                 Err(cause @ AdoptError::Few { .. }) => {
@@ -282,10 +283,23 @@ async fn take_over(world: &World, spawn: &Process, attested: &[Attestation], fir
     Ok(false)
 }
 
-fn keep(world: &World, spawn: &Process, batch: Batch, last: u64) -> Result<bool, LogError> {
-    world.log().commit(batch, Durability::Relaxed)?;
-    world.changed(Change::Outcome { process: spawn.id(), slot: last, evaluated: 0 });
-    Ok(true)
+/// Takes over outcomes as far as they are attested.
+fn keep(
+    world: &World,
+    spawn: &Process,
+    records: &[OutcomeRecord],
+    first: u64,
+    attested: &[Attestation],
+) -> Result<Result<(), AdoptError>, LogError> {
+    let _steady = world.log().steady();
+    match compute::adopt(world.log(), spawn, records, first, attested)? {
+        Ok((batch, last)) => {
+            world.log().commit(batch, Durability::Relaxed)?;
+            world.changed(Change::Outcome { process: spawn.id(), slot: last, evaluated: 0 });
+            Ok(Ok(()))
+        }
+        Err(cause) => Ok(Err(cause)),
+    }
 }
 
 /// All outcomes from `first` up to the attested slot, as one peer has them.
@@ -320,7 +334,7 @@ pub async fn ask_for_attestations(world: &World, process: &Id, from: u64) -> Res
     Ok(new > 0)
 }
 
-fn compute_peers(world: &World) -> Vec<PeerId> {
+pub(super) fn compute_peers(world: &World) -> Vec<PeerId> {
     let directory = world.net().directory();
     let units = directory.units_with(ao_protocol::announcement::Role::Cu);
     units.into_iter().filter(|unit| unit.address != world.address()).map(|unit| unit.peer).collect()

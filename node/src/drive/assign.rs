@@ -69,7 +69,7 @@ pub async fn assign(
         request.sign(&**world.wallet())?
     };
     let submission = Submission::new(submitted, world.address());
-    let receipts = submitter.submit(named.scheduler, &[submission]).await?;
+    let receipts = submitter.submit(named.scheduler(), &[submission]).await?;
     let receipt = receipts.into_iter().next().unwrap_or_else(|| Err(Refusal::Busy("it gave no answer".into())));
     Ok(receipt?)
 }

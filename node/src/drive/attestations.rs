@@ -1,10 +1,11 @@
 //! What other units say of outcomes: their attestations, their commits to those, and proof that one of them lies. Only
 //! what counts for a process of this log is kept.
 
-use ao_protocol::agreement::{certain, counted};
+use ao_protocol::agreement::{certain, counted, last_attestation, next_attestation};
 use ao_protocol::announcement::Role;
-use ao_protocol::attestation::Seen;
+use ao_protocol::attestation::{Attestation, Seen};
 use ao_protocol::attested::AttestedBytes;
+use ao_protocol::checkpoint;
 use ao_protocol::commit::Commit;
 use ao_protocol::compute;
 use ao_protocol::dissent::{self, Perjury, Taken};
@@ -37,6 +38,15 @@ pub struct TakenIn {
 /// Verifies attestations and keeps those of units that the process trusts. The outcomes that came along wait for
 /// [`super::adopt`].
 pub fn take(world: &World, attested: Vec<AttestedBytes>) -> Result<TakenIn, LogError> {
+    take_up_to(world, attested, MAX_AHEAD)
+}
+
+/// The same of what this node asked for to join: it may be about slots far behind those that it has.
+pub fn take_far(world: &World, attestations: Vec<Vec<u8>>) -> Result<TakenIn, LogError> {
+    take_up_to(world, attestations.into_iter().map(AttestedBytes::bare).collect(), u64::MAX)
+}
+
+fn take_up_to(world: &World, attested: Vec<AttestedBytes>, ahead: u64) -> Result<TakenIn, LogError> {
     let nothing = |verdict| Ok(TakenIn { verdict, new: 0 });
     if world.lack_of_room(room::MIN_FREE_BYTES_TO_FOLLOW).is_some() {
         return nothing(Verdict::Ignore);
@@ -61,7 +71,7 @@ pub fn take(world: &World, attested: Vec<AttestedBytes>) -> Result<TakenIn, LogE
         let tip = log.tip(&process)?.map_or(0, |tip| tip.slot);
         let Some(spawn) = log.process(&process)? else { continue };
         if !compute::counts(&spawn, &attestation, &trust)
-            || slot.saturating_sub(tip) > MAX_AHEAD
+            || slot.saturating_sub(tip) > ahead
             || unit == world.address()
             || log.perjury(&unit)?.is_some()
         {
@@ -70,11 +80,15 @@ pub fn take(world: &World, attested: Vec<AttestedBytes>) -> Result<TakenIn, LogE
         // One at a time: of two that contradict each other the second has to see the first.
         let _alone = world.taking_attestations();
         let mut batch = Batch::new();
-        let seen: Seen = world.commits().seen(attestation.clone(), now_ms());
-        let taken = dissent::take(log, &mut batch, seen)?;
+        let of_state = claim.checkpoint.is_some();
+        let taken = match of_state {
+            true => checkpoint::take(log, &mut batch, &attestation)?,
+            false => dissent::take(log, &mut batch, world.commits().seen(attestation.clone(), now_ms()))?,
+        };
         let wrong = taken == Taken::New
             && knows_what_is_right(world, &spawn)?
-            && dissent::judge_one(log, &mut batch, &attestation, now_ms())?;
+            && (dissent::judge_one(log, &mut batch, &attestation, now_ms())?
+                || checkpoint::judge(log, &mut batch, &attestation, now_ms())?);
         if !batch.is_empty() {
             let durability = if wrong || taken != Taken::New { Durability::Synced } else { Durability::Relaxed };
             log.commit(batch, durability)?;
@@ -82,6 +96,9 @@ pub fn take(world: &World, attested: Vec<AttestedBytes>) -> Result<TakenIn, LogE
         match taken {
             Taken::New => {
                 new += 1;
+                if of_state {
+                    continue;
+                }
                 // Compute units have their own.
                 if !world.plays(Role::Cu) {
                     world.handed().put(chain, attested.into_outcomes());
@@ -103,11 +120,34 @@ pub fn take(world: &World, attested: Vec<AttestedBytes>) -> Result<TakenIn, LogE
     Ok(TakenIn { verdict: if new + lies > 0 { Verdict::Accept } else { Verdict::Ignore }, new })
 }
 
+/// What units attested of the newest checkpoints, for who joins.
+pub fn newest_checkpoints(world: &World, process: &Id) -> Result<Response, LogError> {
+    let attestations = checkpoint::newest(world.log(), process)?.iter().map(Attestation::to_bytes).collect();
+    Ok(Response::Attestations { attestations, perjuries: Vec::new() })
+}
+
+/// Judges what units attested of the state after a slot, now that this node rebuilt it itself.
+pub fn judge_checkpoints(world: &World, process: &Id, slot: u64) -> Result<(), LogError> {
+    let log = world.log();
+    for attestation in log.checkpoints(process, slot)? {
+        let mut batch = Batch::new();
+        if checkpoint::judge(log, &mut batch, &attestation, now_ms())? {
+            log.commit(batch, Durability::Synced)?;
+            accuse_of_dissent(world, process, &attestation.unit());
+        }
+    }
+    Ok(())
+}
+
 /// Whether this node can tell what is right of a process: it computed it itself; else only a quorum can.
 pub fn knows_what_is_right(world: &World, process: &Process) -> Result<bool, LogError> {
     let log = world.log();
     let computed = log.computed(&process.id())?.map(|computed| computed.slot);
-    Ok(process.compute_quorum > 1 || computed.is_some() && log.evaluated(&process.id())? >= computed)
+    if process.compute_quorum > 1 {
+        return Ok(true);
+    }
+    // What it began with others computed.
+    Ok(computed.is_some() && log.evaluated(&process.id())? >= computed && log.base(&process.id())?.is_none())
 }
 
 /// Remembers commits of units that the process trusts.
@@ -191,16 +231,16 @@ pub fn answer(world: &World, process: &Id, from: u64) -> Result<Response, LogErr
         perjuries.extend(log.perjury(&unit)?);
         let mut next = from;
         for _ in 0..MAX_ATTESTATIONS {
-            let Some(nearest) = log.next_attestation(process, &unit, next)? else { break };
+            let Some(nearest) = next_attestation(log, process, &unit, next)? else { break };
             // The furthest that covers what the nearest does: few cover many slots.
             let until = next.saturating_add(compute::MAX_SLOTS_PER_ATTESTATION - 1);
-            let furthest = log.last_attestation(process, &unit, until)?;
+            let furthest = last_attestation(log, process, &unit, until)?;
             let Seen { attestation, .. } =
                 furthest.filter(|furthest| furthest.attestation.claim().slot >= next).unwrap_or(nearest);
             next = attestation.claim().slot.saturating_add(1);
             attestations.push(attestation.to_bytes());
         }
-        match log.last_attestation(process, &unit, u64::MAX)? {
+        match last_attestation(log, process, &unit, u64::MAX)? {
             Some(Seen { attestation, .. }) if attestation.claim().slot >= next => {
                 attestations.push(attestation.to_bytes())
             }

@@ -33,14 +33,18 @@ async fn attest(world: &World) -> Result<(), LogError> {
     loop {
         let now = now_ms();
         let attestor = Attestor { network: world.network().hash(), signer: &**world.wallet() };
-        let acted = attesting.act(world.log(), &world.trust(), &attestor, &mut world.commits(), now);
-        match acted {
-            Ok((batch, acts)) => {
+        let acted = {
+            let _steady = world.log().steady();
+            let acted = attesting.act(world.log(), &world.trust(), &attestor, &mut world.commits(), now);
+            acted.and_then(|(batch, acts)| {
                 if !batch.is_empty() {
                     world.log().commit(batch, Durability::Relaxed)?;
                 }
-                send(world, acts);
-            }
+                Ok(acts)
+            })
+        };
+        match acted {
+            Ok(acts) => send(world, acts),
             Err(AttestError::Log(cause)) => return Err(cause),
             Err(AttestError::Wallet(cause)) => {
                 warn!(%cause, "nothing can be attested");
@@ -58,6 +62,7 @@ async fn attest(world: &World) -> Result<(), LogError> {
                 Ok(Change::Outcome { process, evaluated, .. }) if evaluated > 0 => {
                     attesting.evaluated(process, evaluated)
                 }
+                Ok(Change::Rebuilt { process } | Change::Branches { process }) => attesting.evaluated(process, 0),
                 Ok(_) => {}
                 Err(broadcast::error::RecvError::Lagged(_)) => look_at_everything(world, &mut attesting)?,
                 Err(broadcast::error::RecvError::Closed) => return Ok(()),

@@ -5,7 +5,9 @@
 //! An evaluation that takes too much processor time is tried again with ten times of it, one such at a time. If that is
 //! not enough the process is *stalled at slot n*: never an outcome, as that may not depend on how fast a machine is.
 
+mod join;
 mod program;
+mod record;
 mod resume;
 mod room;
 mod stall;
@@ -13,21 +15,24 @@ mod stall;
 pub use room::half_of_memory;
 pub use stall::Stalled;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ao_protocol::backoff::Backoff;
 use ao_protocol::compute::{self, Job};
+use ao_protocol::evidence::disputed_from;
 use ao_protocol::id::Id;
-use ao_protocol::log::{Durability, Log, LogError};
+use ao_protocol::log::{Log, LogError};
 use ao_protocol::message::Message;
 use ao_protocol::outcome::Outcome;
-use tokio::sync::{Mutex as AsyncMutex, Notify, broadcast, oneshot};
+use tokio::sync::{Mutex as AsyncMutex, Notify, Semaphore, broadcast, oneshot};
 use tracing::{debug, warn};
 
+use super::attestations::judge_checkpoints;
 use super::dry_run::{Answers, DryRun, DryRunError, DryRuns, Question, View};
+use super::repair::Follower;
 use super::room::MIN_FREE_BYTES_TO_FOLLOW;
 use super::{Change, World};
 use crate::vm::{Launcher, VmError, Worker};
@@ -57,6 +62,12 @@ struct Inner {
     patience: AsyncMutex<()>,
     tasks: Mutex<BTreeMap<Id, Arc<Task>>>,
     stalled: Mutex<BTreeMap<Id, Stalled>>,
+    /// Takes on checkpoints; none: every slot is evaluated here.
+    join: Option<Follower>,
+    /// Processes whose checkpoints could not be used: all of them is evaluated.
+    unjoined: Mutex<BTreeSet<Id>>,
+    /// Held by who fetches a checkpoint.
+    joining: Semaphore,
 }
 
 /// What the task of one process listens to.
@@ -69,6 +80,8 @@ struct Task {
     answers: AsyncMutex<Answers>,
     /// What the last worker's heap had grown to when it had to give up its place.
     heap_bytes: AtomicU64,
+    /// How often slots had been taken back when the answers were given.
+    rewinds: AtomicU64,
 }
 
 /// What came of looking for a question.
@@ -82,8 +95,9 @@ enum Asked {
 impl Computer {
     /// A computer that evaluates nothing yet.
     ///
-    /// Its workers hold at most so many bytes of memory together.
-    pub fn new(world: World, launcher: Launcher, workers_memory: u64) -> Computer {
+    /// Its workers hold at most so many bytes of memory together. With `join` it begins with checkpoints of others
+    /// where it is far behind.
+    pub fn new(world: World, launcher: Launcher, workers_memory: u64, join: Option<Follower>) -> Computer {
         launcher.warm_up();
         Computer(Arc::new(Inner {
             world,
@@ -92,6 +106,9 @@ impl Computer {
             patience: AsyncMutex::new(()),
             tasks: Mutex::default(),
             stalled: Mutex::default(),
+            join,
+            unjoined: Mutex::default(),
+            joining: Semaphore::new(join::MAX_JOINING),
         }))
     }
 
@@ -134,7 +151,11 @@ impl Computer {
             return Err(DryRunError::NotComputed(stalled.reason));
         }
         let tip = self.0.world.log().tip(process).map_err(|cause| DryRunError::NotComputed(cause.to_string()))?;
-        let after = tip.ok_or_else(|| DryRunError::NotComputed("its first slot is missing".into()))?.slot;
+        let tip = tip.ok_or_else(|| DryRunError::NotComputed("its first slot is missing".into()))?.slot;
+        // What is disputed is not evaluated: the state is that before it.
+        let disputed = disputed_from(self.0.world.log(), process);
+        let disputed = disputed.map_err(|cause| DryRunError::NotComputed(cause.to_string()))?;
+        let after = disputed.map_or(tip, |from| tip.min(from.saturating_sub(1)));
         let (answer, answered) = oneshot::channel();
         self.wake(*process, Some(DryRun { after, question: question(answer) }));
         answered.await.map_err(|_| DryRunError::CutOff("the node is stopping".into()))?
@@ -149,7 +170,7 @@ impl Computer {
         }
         loop {
             match changes.recv().await {
-                Ok(Change::Entry { process, .. }) => self.wake(process, None),
+                Ok(Change::Entry { process, .. } | Change::Branches { process }) => self.wake(process, None),
                 Ok(_) => {}
                 Err(broadcast::error::RecvError::Lagged(_)) => {
                     if let Err(cause) = self.wake_all() {
@@ -203,6 +224,7 @@ impl Computer {
                     tokio::time::sleep(Duration::from_millis(FIRST_RETRY_MS)).await;
                     continue;
                 }
+                Err(Stall::TakenBack) => continue,
                 Err(Stall::Log(cause)) => return self.0.world.fail(&cause),
                 Err(Stall::Overrun { first, last, patiently: false, seconds }) => {
                     warn!(%process, first, last, seconds, "an evaluation takes too long; it is given more time");
@@ -252,8 +274,13 @@ impl Computer {
     /// Starts a worker, brings it to where the outcomes end, and goes on from there until it is idle.
     async fn compute(&self, process: &Id, task: &Task, slow: Option<u64>) -> Result<(), Stall> {
         let log = self.0.world.log();
+        self.join(process).await?;
         if compute::next(log, process, 1)?.is_empty() && task.dry_runs.is_empty() {
             return Ok(());
+        }
+        let rewinds = self.rewinds(process)?;
+        if task.rewinds.swap(rewinds, Ordering::Relaxed) != rewinds {
+            *task.answers.lock().await = Answers::default();
         }
         let program = self.program(process).await?;
         // Waited for before there is a place: nobody else's work waits meanwhile.
@@ -264,7 +291,9 @@ impl Computer {
         let mut place = self.0.room.clone().take(task.heap_bytes.load(Ordering::Relaxed)).await;
         let mut worker = Worker::start(&self.0.launcher, &program).await?;
         worker.grant(place.granted());
-        let Some(mut pause) = grown(self.bring_up(process, &mut worker).await, task, &place)? else { return Ok(()) };
+        let Some(mut pause) = grown(self.bring_up(process, &mut worker, rewinds).await, task, &place)? else {
+            return Ok(());
+        };
         let mut batch = 1;
         loop {
             if !place.is_kept(worker.heap_bytes()) {
@@ -273,6 +302,10 @@ impl Computer {
                 return Ok(());
             }
             worker.grant(place.granted());
+            if self.rewinds(process)? != rewinds {
+                // What this worker holds is no state of the process any more.
+                return Ok(());
+            }
             // One between slots: neither waits for all of the others.
             let asked = match self.dry_run_of(process, task, &mut worker).await? {
                 Asked::Nothing => false,
@@ -287,16 +320,14 @@ impl Computer {
                 }
                 tokio::select! {
                     () = task.news.notified() => continue,
-                    () = tokio::time::sleep(IDLE) => self.save(process, &mut worker).await?,
+                    () = tokio::time::sleep(IDLE) => self.save(process, &mut worker, rewinds).await?,
                     () = self.0.room.wanted() => {}
                 }
                 return Ok(());
             };
             if let Some(slot) = pause.take()
-                && !self.was_pause(process, slot, first.message.timestamp)?
+                && !self.confirm(process, slot, first.message.timestamp)?
             {
-                // The state was saved at a slot that is no rebuild point: it may not be gone on from.
-                log.forget_snapshot(process, slot)?;
                 return Ok(());
             }
             if let Some(cause) = self.0.world.lack_of_room(MIN_FREE_BYTES_TO_FOLLOW) {
@@ -311,8 +342,10 @@ impl Computer {
             // After an error the worker starts over from what went well: one slot at a time, then more again.
             let clean = outcomes.iter().all(|outcome| outcome.error.is_none());
             batch = if clean { (batch * 2).min(MAX_BATCH) } else { 1 };
-            self.record(jobs, outcomes)?;
-            self.keep_rebuilt(process, &mut worker)?;
+            if !self.record(jobs, outcomes, rewinds)? || !self.keep_rebuilt(process, &mut worker, rewinds)? {
+                // Slots were taken back: what this worker holds is no state of the process any more.
+                return Ok(());
+            }
             self.stall(process, None);
         }
     }
@@ -346,17 +379,6 @@ impl Computer {
             VmError::Overrun { seconds } => Stall::Overrun { first, last, patiently, seconds },
             other => other.into(),
         })
-    }
-
-    fn record(&self, jobs: Vec<Job>, outcomes: Vec<Outcome>) -> Result<(), Stall> {
-        let world = &self.0.world;
-        let evaluated: Vec<(Job, Outcome)> = jobs.into_iter().zip(outcomes).collect();
-        let count = evaluated.len();
-        let Some((process, slot)) = evaluated.last().map(|(job, _)| (job.process, job.slot)) else { return Ok(()) };
-        world.log().commit(compute::record(evaluated), Durability::Relaxed)?;
-        world.tally().evaluated(count);
-        world.changed(Change::Outcome { process, slot, evaluated: count as u64 });
-        Ok(())
     }
 }
 

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ao_protocol::cron::{Cron, Every, next_at};
+use ao_protocol::evidence;
 use ao_protocol::id::Id;
 use ao_protocol::log::{Log, LogError};
-use ao_protocol::process::Process;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::scheduler::Scheduler;
@@ -51,6 +51,8 @@ async fn follow(world: &World, scheduler: &Scheduler) -> Result<(), LogError> {
         tokio::select! {
             change = changes.recv() => match change {
                 Ok(Change::Entry { process, slot: 0 }) => timetable.add(world, &process)?,
+                // It may be for this node to schedule it, from now on or no more.
+                Ok(Change::Branches { process }) => timetable.look_again(world, &process)?,
                 Ok(_) => {}
                 Err(RecvError::Lagged(_)) => timetable.look_at_everything(world)?,
                 Err(RecvError::Closed) => return Ok(()),
@@ -69,15 +71,25 @@ impl Timetable {
         Ok(())
     }
 
-    /// Enters a process if it has crons and this node schedules it.
+    fn look_again(&mut self, world: &World, id: &Id) -> Result<(), LogError> {
+        self.crons.remove(id);
+        self.seconds.retain(|(_, other)| other != id);
+        self.blocks.retain(|(_, other)| other != id);
+        self.add(world, id)
+    }
+
+    /// Enters a process if it has crons and this node schedules it, unless it is disputed: nothing fires then.
     fn add(&mut self, world: &World, id: &Id) -> Result<(), LogError> {
         if self.crons.contains_key(id) {
             return Ok(());
         }
-        let Some(first) = world.log().entry(id, 0)? else { return Ok(()) };
-        match Process::read(&first.item) {
-            Ok(process) if process.scheduler == world.address() && !process.crons.is_empty() => {
-                self.crons.insert(*id, process.crons);
+        match world.log().process(id)? {
+            Some(process)
+                if process.scheduler() == world.address()
+                    && !process.crons.is_empty()
+                    && evidence::disputed_from(world.log(), id)?.is_none() =>
+            {
+                self.crons.insert(*id, process.crons.clone());
                 self.enter(world, id)
             }
             _ => Ok(()),

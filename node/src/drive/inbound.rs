@@ -4,20 +4,21 @@
 use std::sync::Arc;
 
 use ao_protocol::announcement::Role;
-use ao_protocol::compute;
-use ao_protocol::evidence;
 use ao_protocol::id::Id;
 use ao_protocol::log::{Batch, Durability, Log, LogError, Write};
+use ao_protocol::outcome::OutcomeRecord;
+use ao_protocol::resume::Resume;
 use ao_protocol::scheduler::{Refusal, Submission};
 use ao_protocol::wire::{
-    EntryBytes, Gossip, ItemBytes, MAX_RANGE_BYTES, MAX_RANGE_ENTRIES, MAX_SUBMISSIONS, MAX_TIPS, Request, Response,
-    SubmissionBytes,
+    self, EntryBytes, Gossip, ItemBytes, MAX_OUTCOMES, MAX_RANGE_BYTES, MAX_RANGE_ENTRIES, MAX_SUBMISSIONS, MAX_TIPS,
+    Request, Response, SubmissionBytes, TipBytes,
 };
 use tokio::sync::{Semaphore, mpsc};
 use tracing::{debug, warn};
 
 use super::assign;
 use super::attestations::{self, shown_below};
+use super::branches::{self, TakenUp};
 use super::item_budget::ItemBudget;
 use super::location;
 use super::repair::{Follower, compare_tips};
@@ -121,26 +122,31 @@ impl Inbound {
                 if let Some((process, slot)) = taken.beyond {
                     self.follower.claim(from.clone(), process, slot);
                 }
+                if let Some(process) = taken.unresumed {
+                    let (world, follower, from) = (world.clone(), self.follower.clone(), from.clone());
+                    tokio::spawn(async move { branches::ask(&world, &follower, &from, &process).await });
+                }
                 Ok(taken.verdict)
             }
             Gossip::Attestations(attested) => Ok(attestations::take(world, attested)?.verdict),
             Gossip::Commits(commits) => attestations::take_commits(world, &commits),
             Gossip::Perjury(perjury) => attestations::take_perjury(world, &perjury),
-            Gossip::Evidence(ours, theirs) => {
-                let mut batch = Batch::new();
-                match evidence::accept(world.log(), &mut batch, &(ours, theirs))? {
-                    Ok(Some(found)) => {
-                        warn!(process = %found.process, slot = found.slot, "its scheduler gave this slot twice");
-                        world.log().commit(batch, Durability::Synced)?;
-                        Ok(Verdict::Accept)
-                    }
-                    Ok(None) => Ok(Verdict::Ignore),
-                    Err(cause) => {
-                        debug!(%cause, "what was called evidence is none");
-                        Ok(Verdict::Reject)
-                    }
+            Gossip::Evidence(ours, theirs) => match branches::take_evidence(world, (ours, theirs))? {
+                Ok(true) => Ok(Verdict::Accept),
+                Ok(false) => Ok(Verdict::Ignore),
+                Err(cause) => {
+                    debug!(%cause, "what was called evidence is none");
+                    Ok(Verdict::Reject)
                 }
-            }
+            },
+            Gossip::Resume(bytes) => match branches::take(world, &self.follower, bytes).await? {
+                TakenUp::New => Ok(Verdict::Accept),
+                TakenUp::Known | TakenUp::Unknown(_) | TakenUp::TooSoon => Ok(Verdict::Ignore),
+                TakenUp::Refused(cause) => {
+                    debug!(%cause, "a resume was refused");
+                    Ok(Verdict::Reject)
+                }
+            },
             Gossip::Item(bytes) => {
                 let room = world.lack_of_room(room::MIN_FREE_BYTES).is_none();
                 if !room || !self.item_budget.takes(from, bytes.0.len()) {
@@ -167,24 +173,37 @@ impl Inbound {
             Request::Submit(submissions) => self.submit(submissions).await,
             Request::Tips { after } => {
                 let tips = log.tips(after.as_ref(), MAX_TIPS)?;
-                Response::Tips(tips.into_iter().map(|(process, tip)| (process, tip.slot)).collect())
+                let mut known = Vec::with_capacity(tips.len());
+                for (process, tip) in tips {
+                    let epoch = log.process(&process)?.map_or(0, |process| process.epoch());
+                    known.push(TipBytes { process, slot: tip.slot, epoch });
+                }
+                Response::Tips(known)
             }
             Request::Range { process, from } => Response::Range(range(log, &process, from)?),
+            Request::Below { process, below, most, bare } => {
+                let most = MAX_RANGE_ENTRIES.min(most as usize);
+                Response::Range(entries_below(log, &process, below, most, bare)?)
+            }
+            Request::OutcomesBelow { process, below } => {
+                let below = shown_below(&self.world, &process)?.unwrap_or(u64::MAX).min(below);
+                Response::Outcomes(outcomes(log, &process, (0..below).rev())?)
+            }
+            Request::Resumes(process) => {
+                let known = log.process(&process)?;
+                let bytes = |resume: &Resume| ItemBytes(resume.item.bytes().to_vec());
+                Response::Resumes(known.map_or_else(Vec::new, |known| known.resumes.iter().map(bytes).collect()))
+            }
+            Request::Checkpoints(process) => attestations::newest_checkpoints(&self.world, &process)?,
+            Request::Checkpoint { process, slot, piece } => Response::Checkpoint(match piece {
+                None => log.snapshot_manifest(&process, slot)?.map(|manifest| wire::encode(&manifest)),
+                Some(number) => log.snapshot_piece(&process, slot, number)?,
+            }),
             Request::Item(id) => Response::Item(log.item(&id)?.map(|item| ItemBytes(item.bytes().to_vec()))),
             Request::Outcomes { process, from, to } => {
                 // Before this unit shows its result nobody gets it: it would be copied.
                 let below = shown_below(&self.world, &process)?.unwrap_or(u64::MAX).min(to.saturating_add(1));
-                let mut records = Vec::new();
-                let mut bytes = 0;
-                for slot in (from..below).take(compute::MAX_SLOTS_PER_ATTESTATION as usize) {
-                    let Some(record) = log.outcome(&process, slot)? else { break };
-                    bytes += record.outcome.len();
-                    if bytes > MAX_RANGE_BYTES && !records.is_empty() {
-                        break;
-                    }
-                    records.push(record);
-                }
-                Response::Outcomes(records)
+                Response::Outcomes(outcomes(log, &process, from..below)?)
             }
             Request::Attestations { process, from } => attestations::answer(&self.world, &process, from)?,
             Request::Call(call) => Response::Answer(self.api.answer(call).await),
@@ -249,6 +268,46 @@ fn range(log: &dyn Log, process: &Id, from: u64) -> Result<Vec<EntryBytes>, LogE
         entries.push(entry);
     }
     Ok(entries)
+}
+
+/// Entries below a slot, downwards from it or from the tip, as many as one response may hold.
+fn entries_below(
+    log: &dyn Log,
+    process: &Id,
+    below: u64,
+    most: usize,
+    bare: bool,
+) -> Result<Vec<EntryBytes>, LogError> {
+    let mut entries = Vec::new();
+    let mut bytes = 0;
+    let below = log.tip(process)?.map_or(0, |tip| tip.slot + 1).min(below);
+    for slot in (0..below).rev().take(most) {
+        let Some(mut entry) = log.entry_bytes(process, slot)? else { break };
+        if bare {
+            (entry.item, entry.proof, entry.certificate) = (None, None, None);
+        }
+        bytes += entry.len();
+        if bytes > MAX_RANGE_BYTES && !entries.is_empty() {
+            break;
+        }
+        entries.push(entry);
+    }
+    Ok(entries)
+}
+
+/// Outcomes of these slots, as many as are known and one response may hold.
+fn outcomes(log: &dyn Log, process: &Id, slots: impl Iterator<Item = u64>) -> Result<Vec<OutcomeRecord>, LogError> {
+    let mut records = Vec::new();
+    let mut bytes = 0;
+    for slot in slots.take(MAX_OUTCOMES) {
+        let Some(record) = log.outcome(process, slot)? else { break };
+        bytes += record.outcome.len();
+        if bytes > MAX_RANGE_BYTES && !records.is_empty() {
+            break;
+        }
+        records.push(record);
+    }
+    Ok(records)
 }
 
 /// The roles of a unit as text, for people.

@@ -41,8 +41,8 @@ async fn follow(world: &World) -> Result<(), LogError> {
 
 fn process(change: Change) -> Option<Id> {
     match change {
-        Change::Entry { process, .. } => Some(process),
-        Change::Outcome { .. } | Change::Attestation { .. } | Change::Commit { .. } | Change::Stalled { .. } => None,
+        Change::Entry { process, .. } | Change::Branches { process } => Some(process),
+        _ => None,
     }
 }
 
@@ -54,7 +54,11 @@ async fn index(world: &World, processes: BTreeSet<Id>) -> Result<(), LogError> {
     let world = world.clone();
     let indexed = tokio::task::spawn_blocking(move || {
         for process in &processes {
-            while world.log().index_next(process, MAX_INDEX_BATCH)? == MAX_INDEX_BATCH {}
+            let next = || {
+                let _steady = world.log().steady();
+                world.log().index_next(process, MAX_INDEX_BATCH)
+            };
+            while next()? == MAX_INDEX_BATCH {}
         }
         Ok(())
     });

@@ -77,6 +77,10 @@ pub enum NoProcess {
 
 /// Looks for the spawn item of a process.
 pub async fn process(world: &World, id: &Id) -> Result<Result<Process, NoProcess>, LogError> {
+    // Of one in this log it is known how it was resumed.
+    if let Some(known) = world.log().process(id)? {
+        return Ok(Ok((*known).clone()));
+    }
     let unknown = |text: String| Ok(Err(NoProcess::Unknown(text)));
     match item(world, id).await? {
         Found::Item(item) => match Process::read(&item) {

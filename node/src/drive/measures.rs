@@ -28,6 +28,9 @@ pub(crate) fn watch(
     let accusations = of(|world| vec![("", world.tally().accusations())]);
     let help = "How often a compute unit was found to attest something wrong";
     metrics.watch(Kind::Counter, "ao_compute_units_found_lying", help, "", accusations);
+    let missing = of(|world| vec![("", world.tally().missing())]);
+    let help = "Entries and outcomes that are still to be filled in below checkpoints";
+    metrics.watch(Kind::Gauge, "ao_backfill_missing", help, "", missing);
     let room = of(|world| vec![("", u64::from(world.lack_of_room(room::MIN_FREE_BYTES).is_some()))]);
     metrics.watch(Kind::Gauge, "ao_disk_full", "1 when nothing new is taken in for want of room on the disk", "", room);
     let memory = of(|world| world.log().memory().to_vec());

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ao_protocol::assignment::Assignment;
 use ao_protocol::id::Id;
 use ao_protocol::item::VerifiedItem;
-use ao_protocol::log::{Batch, Durability, Log, LogError, MAX_PAGE, Write};
+use ao_protocol::log::{Batch, Durability, Log, LogError, MAX_PAGE, Place, Write};
 use ao_protocol::messenger::{MAX_OWN_BURST, Messenger, OWN_PER_SECOND, Retry, Submit};
 use ao_protocol::scheduler::Refusal;
 use ao_protocol::wallet::Signer;
@@ -31,12 +31,12 @@ const NOWHERE_TIME: Duration = Duration::from_secs(30);
 /// Most such targets that are remembered.
 const MAX_NOWHERE: usize = 10_000;
 
-/// Process and slot that a submission got, or why it got none.
-type Place = Result<(Id, u64), Refusal>;
+/// Where a submission got its slot, or why it got none.
+type Placed = Result<Place, Refusal>;
 
 /// What came back from work outside.
 enum Answer {
-    Receipts(Submit, Result<Vec<Place>, SubmitError>),
+    Receipts(Submit, Result<Vec<Placed>, SubmitError>),
     Found(Id, Result<Found, LogError>),
 }
 
@@ -56,10 +56,14 @@ async fn deliver(world: &World, submitter: &Submitter, redrives: &mut mpsc::Rece
         if let Some(cause) = world.lack_of_room(room::MIN_FREE_BYTES_TO_FOLLOW) {
             return Err(LogError::Full(cause));
         }
-        let batch = messenger.expand(world.log(), &world.trust(), &*signer, now_ms())?;
-        commit(world, batch, Durability::Synced)?;
+        {
+            let _steady = world.log().steady();
+            let batch = messenger.expand(world.log(), &world.trust(), &*signer, now_ms())?;
+            commit(world, batch, Durability::Synced)?;
+        }
         for target in messenger.lookups(now_ms()) {
             if nowhere.holds(&target) && world.follows(&target) && world.log().item(&target)?.is_none() {
+                let _steady = world.log().steady();
                 let batch = messenger.on_lookup(world.log(), &target, None)?;
                 commit(world, batch, Durability::Synced)?;
                 continue;
@@ -70,7 +74,11 @@ async fn deliver(world: &World, submitter: &Submitter, redrives: &mut mpsc::Rece
                 let _ = answers.send(Answer::Found(target, found)).await;
             });
         }
-        for submit in messenger.submissions(world.log(), &world.trust(), now_ms())? {
+        let submits = {
+            let _steady = world.log().steady();
+            messenger.submissions(world.log(), &world.trust(), now_ms())?
+        };
+        for submit in submits {
             let (submitter, answers) = (submitter.clone(), answers.clone());
             tokio::spawn(async move {
                 let receipts = submitter.submit(submit.scheduler, &submit.submissions).await;
@@ -84,13 +92,18 @@ async fn deliver(world: &World, submitter: &Submitter, redrives: &mut mpsc::Rece
             tokio::spawn(async move { ask_for_attestations(&world, &process, slot).await });
         }
         note_slowed(world, &mut messenger);
-        commit(world, messenger.settle(), Durability::Relaxed)?;
+        {
+            let _steady = world.log().steady();
+            commit(world, messenger.settle(world.log())?, Durability::Relaxed)?;
+        }
 
         let due = messenger.next_due_ms().map(|due| Duration::from_millis(due.saturating_sub(now_ms())));
         let wait = due.unwrap_or(IDLE).clamp(Duration::from_millis(1), IDLE);
         tokio::select! {
             change = changes.recv() => match change {
-                Ok(Change::Outcome { process, .. }) => wake(world, &mut messenger, &process)?,
+                Ok(Change::Outcome { process, .. } | Change::Branches { process }) => {
+                    wake(world, &mut messenger, &process)?;
+                }
                 // It may be what was missing for enough units to agree.
                 Ok(Change::Attestation { process, .. })
                     if world.log().process(&process)?.is_some_and(|process| process.compute_quorum > 1) =>
@@ -103,8 +116,12 @@ async fn deliver(world: &World, submitter: &Submitter, redrives: &mut mpsc::Rece
                 Err(broadcast::error::RecvError::Closed) => return Ok(()),
             },
             Some(Redrive { letters, answer }) = redrives.recv() => {
-                let (batch, driven) = messenger.redrive(world.log(), &letters)?;
-                commit(world, batch, Durability::Synced)?;
+                let driven = {
+                    let _steady = world.log().steady();
+                    let (batch, driven) = messenger.redrive(world.log(), &letters)?;
+                    commit(world, batch, Durability::Synced)?;
+                    driven
+                };
                 // Who asked may be gone; what they asked for is done all the same.
                 let _ = answer.send(driven);
             }
@@ -119,6 +136,7 @@ async fn deliver(world: &World, submitter: &Submitter, redrives: &mut mpsc::Rece
 }
 
 fn wake(world: &World, messenger: &mut Messenger, process: &Id) -> Result<(), LogError> {
+    let _steady = world.log().steady();
     messenger.wake(world.log(), &world.trust(), process, now_ms())
 }
 
@@ -178,6 +196,7 @@ fn take_in(
     answer: Answer,
     signer: &dyn Signer,
 ) -> Result<(), LogError> {
+    let _steady = world.log().steady();
     match answer {
         Answer::Receipts(submit, Ok(receipts)) => {
             for refusal in receipts.iter().filter_map(|receipt| receipt.as_ref().err()) {
@@ -240,9 +259,10 @@ fn commit(world: &World, batch: Batch, durability: Durability) -> Result<(), Log
     if batch.is_empty() { Ok(()) } else { world.log().commit(batch, durability) }
 }
 
-/// Process and slot that a receipt names.
-fn place(receipt: Result<VerifiedItem, Refusal>) -> Place {
+/// The slot that a receipt names.
+fn place(receipt: Result<VerifiedItem, Refusal>) -> Placed {
     let assignment =
         Assignment::read(receipt?).map_err(|cause| Refusal::Busy(format!("the receipt can't be read: {cause}")))?;
-    Ok((assignment.statement.process, assignment.statement.slot))
+    let (process, slot) = (assignment.statement.process, assignment.statement.slot);
+    Ok(Place { process, slot, assignment: assignment.id() })
 }

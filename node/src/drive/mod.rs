@@ -5,6 +5,9 @@ pub mod adopt;
 pub mod assign;
 pub mod attestations;
 pub mod attesting;
+pub mod backfill;
+pub mod branches;
+mod change;
 pub mod compute;
 pub mod cron;
 pub mod dead_letters;
@@ -40,11 +43,14 @@ use ao_protocol::race::Commits;
 use ao_protocol::trust::Trust;
 use ao_protocol::wallet::{Signer, Wallet};
 use ao_protocol::wire;
-use tokio::sync::{broadcast, watch};
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, broadcast, watch};
 
 use crate::arweave::Block;
 use crate::net::{Net, Unit};
 use crate::store::Store;
+use branches::Resumed;
+pub use change::Change;
 use handed::Handed;
 use retries::Retries;
 use tally::Tally;
@@ -56,57 +62,6 @@ const CHANGES: usize = 4096;
 
 /// Time between two looks at a full disk.
 const ROOM_LOOK: Duration = Duration::from_millis(500);
-
-/// Something new in the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// A process has a new slot.
-    Entry {
-        /// Which process.
-        process: Id,
-        /// Its highest slot.
-        slot: u64,
-    },
-    /// A process has a new outcome.
-    Outcome {
-        /// Which process.
-        process: Id,
-        /// The highest slot with an outcome.
-        slot: u64,
-        /// How many slots this node evaluated itself; 0: they were taken over.
-        evaluated: u64,
-    },
-    /// This node can't compute a process.
-    Stalled {
-        /// Which process.
-        process: Id,
-    },
-    /// A unit committed to an attestation that it will show.
-    Commit {
-        /// Which process.
-        process: Id,
-    },
-    /// A unit's attestation came in, or it was found that a unit lies.
-    Attestation {
-        /// Which process.
-        process: Id,
-        /// The attested slot.
-        slot: u64,
-    },
-}
-
-impl Change {
-    /// The process that it is about.
-    pub fn process(&self) -> &Id {
-        match self {
-            Change::Entry { process, .. }
-            | Change::Outcome { process, .. }
-            | Change::Attestation { process, .. }
-            | Change::Commit { process }
-            | Change::Stalled { process } => process,
-        }
-    }
-}
 
 /// What all drivers share. Cloning is cheap.
 #[derive(Clone)]
@@ -127,6 +82,9 @@ struct Parts {
     taking_attestations: Mutex<()>,
     retries: Retries,
     handed: Handed,
+    resumed: Resumed,
+    asking: Semaphore,
+    runtime: Handle,
     newest_block: watch::Sender<Arc<Block>>,
     failure: watch::Sender<Option<String>>,
 }
@@ -159,6 +117,9 @@ impl World {
             taking_attestations: Mutex::default(),
             retries: Retries::default(),
             handed: Handed::default(),
+            resumed: Resumed::default(),
+            asking: Semaphore::new(branches::MAX_ASKED),
+            runtime: Handle::current(),
             newest_block,
             failure,
         }))
@@ -264,6 +225,21 @@ impl World {
     /// What this node's messenger tries again.
     pub fn retries(&self) -> &Retries {
         &self.0.retries
+    }
+
+    /// Held by who asks a peer for resumes.
+    fn asking(&self) -> &Semaphore {
+        &self.0.asking
+    }
+
+    /// Where tasks run that threads of their own start.
+    fn runtime(&self) -> &Handle {
+        &self.0.runtime
+    }
+
+    /// When processes were resumed.
+    fn resumed(&self) -> &Resumed {
+        &self.0.resumed
     }
 
     /// Outcomes that came with their attestations.

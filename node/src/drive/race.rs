@@ -39,6 +39,10 @@ async fn watch(world: &World) -> Result<(), LogError> {
                 Ok(Change::Outcome { process, .. } | Change::Attestation { process, .. }) => {
                     watched.insert(process, Instant::now() + WATCHED);
                 }
+                Ok(Change::Branches { process }) => {
+                    judged.remove(&process);
+                    watched.insert(process, Instant::now() + WATCHED);
+                }
                 Ok(_) => {}
                 Err(broadcast::error::RecvError::Lagged(_)) => watched = everything()?,
                 Err(broadcast::error::RecvError::Closed) => return Ok(()),
@@ -59,6 +63,7 @@ async fn watch(world: &World) -> Result<(), LogError> {
 
 fn look(world: &World, id: &Id, judged: &mut u64) -> Result<(), LogError> {
     let log = world.log();
+    let _steady = log.steady();
     let Some(process) = log.process(id)? else { return Ok(()) };
     let Some(computed) = log.computed(id)? else { return Ok(()) };
     let trust = world.trust();

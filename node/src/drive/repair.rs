@@ -3,17 +3,18 @@
 
 use std::time::Duration;
 
+use ao_protocol::assignment::{Assignment, Statement};
 use ao_protocol::entry::{Entry, EntryError};
 use ao_protocol::id::Id;
 use ao_protocol::log::{Batch, Durability, Log, LogError};
-use ao_protocol::process::Process;
 use ao_protocol::repair::{Accepted, Fetch, Repair, WrongEntry, accept};
-use ao_protocol::wire::{EntryBytes, Gossip, Request, Response, shard};
+use ao_protocol::resume::Resume;
+use ao_protocol::wire::{EntryBytes, Gossip, Request, Response, TipBytes, shard};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
-use super::{Change, World, now_ms, room};
+use super::{Change, World, branches, now_ms, room};
 use crate::net::{PeerId, Verdict};
 
 /// Most groups of entries that wait to be checked.
@@ -41,6 +42,8 @@ pub struct Taken {
     /// A slot that the scheduler signed, and that does not continue what this node has: the sender follows another
     /// branch, so what it has of the slot before is evidence.
     pub forked: Option<(Id, u64)>,
+    /// A process that its owner resumed, which this node has not heard yet.
+    pub unresumed: Option<Id>,
 }
 
 struct Group {
@@ -48,10 +51,18 @@ struct Group {
     answer: oneshot::Sender<Taken>,
 }
 
+/// What the thread does.
+enum Task {
+    /// Takes in entries.
+    TakeIn(Group),
+    /// Something that must not happen while entries are taken in.
+    Alone(Box<dyn FnOnce(&World) + Send>),
+}
+
 /// A handle to the thread that takes in entries. Cloning is cheap.
 #[derive(Clone)]
 pub struct Follower {
-    groups: mpsc::Sender<Group>,
+    tasks: mpsc::Sender<Task>,
     claims: mpsc::Sender<Claim>,
 }
 
@@ -66,9 +77,9 @@ enum Claim {
 impl Follower {
     /// Starts the thread, and the task that asks for what is missing.
     pub fn start(world: World) -> std::io::Result<Follower> {
-        let (groups, queue) = mpsc::channel(QUEUE);
+        let (tasks, queue) = mpsc::channel(QUEUE);
         let (claims, claimed) = mpsc::channel(QUEUE);
-        let follower = Follower { groups, claims };
+        let follower = Follower { tasks, claims };
         let (follows, runtime) = (world.clone(), Handle::current());
         std::thread::Builder::new().name("follower".into()).spawn(move || take_in(queue, &follows, &runtime))?;
         let repairs = follower.clone();
@@ -84,15 +95,23 @@ impl Follower {
     /// later.
     pub async fn take(&self, entries: Vec<EntryBytes>) -> Option<Taken> {
         let (answer, taken) = oneshot::channel();
-        self.groups.try_send(Group { entries, answer }).ok()?;
+        self.tasks.try_send(Task::TakeIn(Group { entries, answer })).ok()?;
         taken.await.ok()
     }
 
     /// As [`Follower::take`], but waits for room.
     async fn take_patiently(&self, entries: Vec<EntryBytes>) -> Option<Taken> {
         let (answer, taken) = oneshot::channel();
-        self.groups.send(Group { entries, answer }).await.ok()?;
+        self.tasks.send(Task::TakeIn(Group { entries, answer })).await.ok()?;
         taken.await.ok()
+    }
+
+    /// Does something with the log while no entries are taken in. None when the node is stopping.
+    pub async fn alone<T: Send + 'static>(&self, work: impl FnOnce(&World) -> T + Send + 'static) -> Option<T> {
+        let (answer, done) = oneshot::channel();
+        let task = Task::Alone(Box::new(move |world| drop(answer.send(work(world)))));
+        self.tasks.send(task).await.ok()?;
+        done.await.ok()
     }
 
     /// A peer has a process up to a slot.
@@ -107,24 +126,43 @@ impl Follower {
     }
 }
 
-fn take_in(mut queue: mpsc::Receiver<Group>, world: &World, runtime: &Handle) {
+fn take_in(mut queue: mpsc::Receiver<Task>, world: &World, runtime: &Handle) {
     while let Some(first) = queue.blocking_recv() {
-        let mut groups = vec![first];
-        while groups.len() < MAX_BATCH
-            && let Ok(group) = queue.try_recv()
-        {
-            groups.push(group);
+        let (mut groups, mut alone) = (Vec::new(), None);
+        let mut next = Some(first);
+        while let Some(task) = next.take() {
+            match task {
+                Task::TakeIn(group) => groups.push(group),
+                Task::Alone(work) => alone = Some(work),
+            }
+            if alone.is_none() && groups.len() < MAX_BATCH {
+                next = queue.try_recv().ok();
+            }
         }
-        // What is not taken in is asked for again; the senders see their channels closed.
-        if world.lack_of_room(room::MIN_FREE_BYTES_TO_FOLLOW).is_some() {
-            continue;
+        if !groups.is_empty() && !take_in_groups(groups, world, runtime) {
+            return;
         }
-        match take_in_batch(groups, world, runtime) {
-            Ok(()) => {}
-            Err(LogError::Full(cause)) => warn!(%cause, "entries of peers wait"),
-            Err(cause) => return world.fail(&cause),
+        if let Some(work) = alone {
+            work(world);
         }
     }
+}
+
+/// False when the log failed.
+fn take_in_groups(groups: Vec<Group>, world: &World, runtime: &Handle) -> bool {
+    // What is not taken in is asked for again; the senders see their channels closed.
+    if world.lack_of_room(room::MIN_FREE_BYTES_TO_FOLLOW).is_some() {
+        return true;
+    }
+    match take_in_batch(groups, world, runtime) {
+        Ok(()) => {}
+        Err(LogError::Full(cause)) => warn!(%cause, "entries of peers wait"),
+        Err(cause) => {
+            world.fail(&cause);
+            return false;
+        }
+    }
+    true
 }
 
 fn take_in_batch(groups: Vec<Group>, world: &World, runtime: &Handle) -> Result<(), LogError> {
@@ -134,7 +172,7 @@ fn take_in_batch(groups: Vec<Group>, world: &World, runtime: &Handle) -> Result<
     let mut durability = Durability::Relaxed;
     let mut disputed: Vec<Id> = Vec::new();
     for group in groups {
-        let mut taken = Taken { verdict: Verdict::Accept, new: 0, beyond: None, forked: None };
+        let mut taken = Taken { verdict: Verdict::Accept, new: 0, beyond: None, forked: None, unresumed: None };
         for bytes in &group.entries {
             let entry = match Entry::verify_with(bytes, |item| world.verified().verify(item)) {
                 Ok(entry) => entry,
@@ -156,6 +194,16 @@ fn take_in_batch(groups: Vec<Group>, world: &World, runtime: &Handle) -> Result<
                     changes.push((process, slot));
                 }
                 Ok(Accepted::Known) => {}
+                // Who has it will hear of the resume, too.
+                Ok(Accepted::Superseded) => {
+                    taken.verdict = Verdict::Ignore;
+                    break;
+                }
+                Ok(Accepted::Unresumed) => {
+                    taken.verdict = Verdict::Ignore;
+                    taken.unresumed = Some(process);
+                    break;
+                }
                 Ok(Accepted::Ahead) => {
                     // Of a process that is not known here it can't be told whether its scheduler signed it.
                     if batch.tip(world.log(), &process)?.is_none() {
@@ -188,8 +236,13 @@ fn take_in_batch(groups: Vec<Group>, world: &World, runtime: &Handle) -> Result<
     }
     for (process, slot) in changes {
         world.changed(Change::Entry { process, slot });
+        let settles = |resume: &Resume| resume.slot == slot;
+        if world.log().process(&process)?.is_some_and(|process| process.resumes.last().is_some_and(settles)) {
+            world.changed(Change::Branches { process });
+        }
     }
     for process in disputed {
+        world.changed(Change::Branches { process });
         if let Some((ours, theirs)) = world.log().evidence(&process)? {
             let (net, shard) = (world.net().clone(), shard(&process));
             runtime.spawn(async move {
@@ -207,10 +260,16 @@ fn take_in_batch(groups: Vec<Group>, world: &World, runtime: &Handle) -> Result<
 
 /// What is to be thought of an assignment that came without its item.
 fn judge_bare(world: &World, process: &Id, bytes: &EntryBytes) -> Result<Verdict, LogError> {
-    let Some(first) = world.log().entry(process, 0)? else { return Ok(Verdict::Ignore) };
-    let scheduler = Process::read(&first.item).map(|process| process.scheduler).ok();
-    let signer = world.verified().verify(bytes.assignment.0.clone()).map(|item| item.address());
-    Ok(if signer.ok() == scheduler { Verdict::Accept } else { Verdict::Reject })
+    let Some(known) = world.log().process(process)? else { return Ok(Verdict::Ignore) };
+    let read = world.verified().verify(bytes.assignment.0.clone()).ok().and_then(|item| Assignment::read(item).ok());
+    let Some(assignment) = read else { return Ok(Verdict::Reject) };
+    let Statement { slot, epoch, .. } = assignment.statement;
+    if epoch != known.epoch_at(slot) {
+        // One of the two nodes has not heard of a resume.
+        return Ok(Verdict::Ignore);
+    }
+    let signed = assignment.item.address() == known.scheduler_at(slot);
+    Ok(if signed { Verdict::Accept } else { Verdict::Reject })
 }
 
 /// Asks for what is missing, until the log fails.
@@ -262,6 +321,11 @@ async fn fetch_range(world: &World, follower: &Follower, fetch: Fetch<PeerId>) -
     match world.net().request(&peer, &Request::Range { process, from }).await {
         Ok(Response::Range(entries)) if !entries.is_empty() => {
             let Some(taken) = follower.take_patiently(entries).await else { return false };
+            if let Some(process) = taken.unresumed
+                && branches::ask(world, follower, &peer, &process).await
+            {
+                return true;
+            }
             if let Some((process, slot)) = taken.forked {
                 // Its slot before that one contradicts ours.
                 let request = Request::Range { process, from: slot.saturating_sub(1) };
@@ -294,10 +358,18 @@ async fn ask_for_tips(world: &World, follower: &Follower, peer: PeerId) {
             Ok(Response::Tips(tips)) if !tips.is_empty() => tips,
             _ => return,
         };
-        for (process, slot) in tips.iter().filter(|(process, _)| world.follows(process)) {
-            follower.claim(peer.clone(), *process, *slot);
+        for TipBytes { process, slot, epoch } in tips.iter().filter(|tip| world.follows(&tip.process)) {
+            let Ok(known) = world.log().process(process) else { return };
+            let ours = known.map_or(0, |known| known.epoch());
+            if *epoch > ours {
+                branches::ask(world, follower, &peer, process).await;
+            }
+            // Who has not heard of a resume counts slots that are void.
+            if *epoch >= ours {
+                follower.claim(peer.clone(), *process, *slot);
+            }
         }
-        let last = tips.last().map(|(process, _)| *process);
+        let last = tips.last().map(|tip| tip.process);
         // Pages go upwards; a peer that does not keep to it is not followed for ever.
         if last <= after {
             return;

@@ -1,7 +1,7 @@
 //! The scheduler's driver: a thread that drains what waits, gives slots, writes one batch with one fsync, and only then
 //! answers everybody. What bounds it is signing and hashing, not the disk, once enough senders wait at once.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use ao_protocol::cron;
 use ao_protocol::id::Id;
@@ -49,6 +49,8 @@ pub struct Scheduler {
 pub struct Surroundings {
     /// The log that it appends to.
     pub log: Arc<dyn Log>,
+    /// Held while slots are given, so that none is taken back meanwhile.
+    pub rewinds: Arc<RwLock<()>>,
     /// Who it is.
     pub signer: Arc<dyn Signer>,
     /// Whom to trust, asked once per batch.
@@ -137,6 +139,8 @@ fn run_batch(requests: Vec<Request>, world: &mut Surroundings) -> bool {
         refuse(requests, &cause);
         return true;
     }
+    let rewinds = world.rewinds.clone();
+    let _steady = rewinds.read().unwrap_or_else(PoisonError::into_inner);
     let log = &*world.log;
     let trust = (world.trust)();
     let moment = Moment { now_ms: now_ms(), block_height: (world.block_height)() };

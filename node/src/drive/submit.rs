@@ -96,5 +96,5 @@ fn receipt_item(
     scheduler: &Address,
 ) -> Result<VerifiedItem, String> {
     let item = world.verified().verify(bytes.0).map_err(|cause| cause.to_string())?;
-    read_receipt(item, submitted, scheduler).map(|assignment| assignment.item)
+    read_receipt(world.log(), item, submitted, scheduler).map(|assignment| assignment.item)
 }

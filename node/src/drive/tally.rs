@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ao_protocol::log::DeliveryState;
 
-/// Counters that only grow.
+/// Counters that only grow, and what is missing now.
 #[derive(Debug, Default)]
 pub struct Tally {
     scheduled: AtomicU64,
@@ -15,6 +15,7 @@ pub struct Tally {
     dead: AtomicU64,
     slowed: AtomicU64,
     accused: AtomicU64,
+    missing: AtomicU64,
 }
 
 impl Tally {
@@ -32,7 +33,7 @@ impl Tally {
     pub fn delivery(&self, state: &DeliveryState) {
         let counter = match state {
             DeliveryState::Pending => &self.pending,
-            DeliveryState::Scheduled { .. } => &self.delivered,
+            DeliveryState::Scheduled(_) => &self.delivered,
             DeliveryState::NoProcess => &self.no_process,
             DeliveryState::Dead { .. } => &self.dead,
         };
@@ -42,6 +43,16 @@ impl Tally {
     /// A process that sends to itself had to wait.
     pub fn slowed(&self) {
         add(&self.slowed, 1);
+    }
+
+    /// So many entries and outcomes are missing below checkpoints.
+    pub fn set_missing(&self, count: u64) {
+        self.missing.store(count, Ordering::Relaxed);
+    }
+
+    /// How many entries and outcomes are missing below checkpoints.
+    pub fn missing(&self) -> u64 {
+        self.missing.load(Ordering::Relaxed)
     }
 
     /// A compute unit was found lying.

@@ -1,21 +1,24 @@
 //! This implementation's own words: who the peers are, and what is known of a slot.
 
 use ao_protocol::agreement::next_of_each;
+use ao_protocol::evidence::disputed_from;
 use ao_protocol::id::Id;
 use ao_protocol::log::Log;
 use axum::extract::{Path, State};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use super::error::ApiError;
-use super::{Api, ENTRY_WAIT, dead_letters, race, trace};
+use super::{Api, ENTRY_WAIT, branches, dead_letters, race, trace};
 
 pub(super) fn router() -> Router<Api> {
     Router::new()
         .route("/peers", get(peers))
         .route("/slots/{process}/{slot}", get(slot))
         .route("/deliveries/{process}/{slot}", get(trace::deliveries))
+        .route("/branches/{process}", get(branches::list))
+        .route("/resume", post(branches::resume))
         .route("/dead-letters", get(dead_letters::list).post(dead_letters::redrive))
 }
 
@@ -91,6 +94,7 @@ async fn slot(State(api): State<Api>, Path((process, slot)): Path<(String, u64)>
         "outcome_chain": record.as_ref().map(|record| record.chain().to_string()),
         "error": record.as_ref().and_then(|record| record.outcome.error.clone()),
         "attestations": attestations,
-        "disputed": log.evidence(&process)?.is_some(),
+        "epoch": statement.epoch,
+        "disputed": disputed_from(log, &process)?.is_some_and(|from| slot >= from),
     })))
 }

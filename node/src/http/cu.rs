@@ -19,6 +19,7 @@ use super::outcome::{Patience, Resolved};
 use super::passed_on::{FromPeer, with_query};
 use super::{Api, outcome_json, query};
 use super::{dry_run, state};
+use crate::drive::attestations::shown_below;
 use crate::drive::now_ms;
 
 pub(super) fn router() -> Router<Api> {
@@ -91,7 +92,9 @@ impl Api {
     /// Reads off the tasks that serve requests: many slots may have to be looked at.
     async fn list(&self, process: Id, listing: Listing) -> Result<Response, ApiError> {
         let world = self.world.clone();
-        let page = tokio::task::spawn_blocking(move || listing.page(world.log(), &process)).await;
+        // Before this unit shows its results nobody gets them: they would be copied.
+        let below = shown_below(&self.world, &process)?;
+        let page = tokio::task::spawn_blocking(move || listing.page(world.log(), &process, below)).await;
         let stopping = |_| ApiError::Internal("the node is stopping".into());
         Ok(([(CONTENT_TYPE, "application/json")], page.map_err(stopping)??).into_response())
     }

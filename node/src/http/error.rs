@@ -47,6 +47,8 @@ pub(super) enum ApiError {
     Crowded(String),
     /// The bytes that it asks for are not there.
     Range(String),
+    /// Nothing is sure of it: its process is disputed.
+    Disputed(String),
     /// It is not there yet and was waited for.
     NotYet(String),
     /// Somebody else that is needed does not answer.
@@ -92,7 +94,10 @@ impl From<LogError> for ApiError {
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> ApiError {
         match refusal {
-            Refusal::Busy(_) | Refusal::UnprovenOrigin(_) => ApiError::Upstream(refusal.to_string()),
+            Refusal::Busy(_) | Refusal::UnprovenOrigin(_) | Refusal::Moved { .. } => {
+                ApiError::Upstream(refusal.to_string())
+            }
+            Refusal::Disputed { .. } => ApiError::Disputed(refusal.to_string()),
             Refusal::UnknownProcess(_) => ApiError::NotFound(refusal.to_string()),
             _ => ApiError::BadRequest(refusal.to_string()),
         }
@@ -152,6 +157,7 @@ impl IntoResponse for ApiError {
             ApiError::Forbidden(text) => (StatusCode::FORBIDDEN, text),
             ApiError::Unprocessable(text) => (StatusCode::UNPROCESSABLE_ENTITY, text),
             ApiError::TooEarly(text) => (StatusCode::TOO_EARLY, text),
+            ApiError::Disputed(text) => (StatusCode::CONFLICT, text),
             ApiError::Crowded(text) => (StatusCode::TOO_MANY_REQUESTS, text),
             ApiError::Range(text) => (StatusCode::RANGE_NOT_SATISFIABLE, text),
             ApiError::NotYet(text) => (StatusCode::GATEWAY_TIMEOUT, text),

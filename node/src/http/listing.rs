@@ -72,19 +72,27 @@ impl Range {
 }
 
 impl Listing {
-    /// The page, as JSON.
-    pub(super) fn page(&self, log: &dyn Log, process: &Id) -> Result<String, ListError> {
+    /// The page, as JSON, of slots below one, if there is a bound.
+    pub(super) fn page(&self, log: &dyn Log, process: &Id, below: Option<u64>) -> Result<String, ListError> {
         let mut edges = String::new();
         let mut count = 0;
         let mut more = false;
         if let Some(computed) = log.computed(process)? {
             let behind = |bound: &Bound| bound.behind(log, process, computed.slot);
             let first = self.from.as_ref().map(behind).transpose()?.unwrap_or(0);
-            let end = self.to.as_ref().map(behind).transpose()?.unwrap_or(u64::MAX).min(computed.slot + 1);
+            let end = self.to.as_ref().map(behind).transpose()?.unwrap_or(u64::MAX);
+            let end = end.min(computed.slot + 1).min(below.unwrap_or(u64::MAX));
             let mut slots = Slots { log, process, first, end, sort: self.sort, firings: self.firings };
             let mut looked_at = 0;
             while let Some(slot) = slots.next()? {
-                let Some(record) = log.outcome(process, slot)? else { break };
+                let Some(record) = log.outcome(process, slot)? else {
+                    // It is still to be filled in below a checkpoint.
+                    more = log.hole(process)?.is_some();
+                    if more && count == 0 {
+                        return Err(ListError::Missing(slot));
+                    }
+                    break;
+                };
                 looked_at += 1;
                 if looked_at > MAX_LOOKED_AT[usize::from(count == 0)] {
                     if count == 0 {
@@ -132,6 +140,9 @@ pub(super) enum ListError {
     /// The client would have no cursor to go on from.
     #[error("too many slots up to {0} ended in errors, which are not listed: ask with a time as from or to")]
     OnlyErrors(u64),
+    /// This node began with a checkpoint.
+    #[error("slot {0} is still to be filled in here, below the checkpoint that this node began with; try again")]
+    Missing(u64),
     /// The database failed.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -141,6 +152,7 @@ impl From<ListError> for ApiError {
     fn from(cause: ListError) -> ApiError {
         match cause {
             ListError::OnlyErrors(_) => ApiError::Unprocessable(cause.to_string()),
+            ListError::Missing(_) => ApiError::NotYet(cause.to_string()),
             ListError::Log(cause) => cause.into(),
         }
     }

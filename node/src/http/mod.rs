@@ -3,10 +3,12 @@
 
 mod ao;
 mod body;
+mod branches;
 mod client;
 mod cu;
 mod cursor;
 mod dead_letters;
+mod disputed;
 mod dry_run;
 mod error;
 mod gateway;
@@ -45,6 +47,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowHeaders, AllowMethods, Any, CorsLayer};
 
 use body::Bodies;
+pub(crate) use disputed::DISPUTED_FROM;
 use error::ApiError;
 use load::{MAX_HTTP_REQUESTS, Places};
 pub(crate) use panics::are_caught;
@@ -57,6 +60,7 @@ pub(crate) use passed_on::PassedOn;
 use crate::arweave::DevChain;
 use crate::drive::compute::Computer;
 use crate::drive::dead_letters::DeadLetters;
+use crate::drive::repair::Follower;
 use crate::drive::submit::Submitter;
 use crate::drive::{World, room};
 use crate::metrics::Metrics;
@@ -79,6 +83,7 @@ pub(crate) struct Api {
     pub(super) chain: Option<DevChain>,
     /// What this node's messenger could not deliver.
     pub(super) dead_letters: Arc<DeadLetters>,
+    pub(super) follower: Follower,
 }
 
 /// The parts of a node that the API asks.
@@ -87,12 +92,13 @@ pub(crate) struct Parts {
     pub(crate) computer: Option<Computer>,
     pub(crate) chain: Option<DevChain>,
     pub(crate) dead_letters: DeadLetters,
+    pub(crate) follower: Follower,
 }
 
 impl Api {
     pub(crate) fn new(world: World, parts: Parts, metrics: Metrics) -> Api {
-        let Parts { submitter, computer, chain, dead_letters } = parts;
-        Api { world, submitter, computer, metrics, chain, dead_letters: Arc::new(dead_letters) }
+        let Parts { submitter, computer, chain, dead_letters, follower } = parts;
+        Api { world, submitter, computer, metrics, chain, dead_letters: Arc::new(dead_letters), follower }
     }
 
     /// Refuses what would be stored here when the disk is full.
@@ -129,6 +135,7 @@ impl Api {
         router
             .fallback(async |uri: axum::http::Uri| ApiError::NotFound(format!("no path {}", uri.path())))
             .with_state(self.clone())
+            .layer(from_fn_with_state(self.clone(), disputed::say))
             .layer(from_fn_with_state(self, hyperbeam::or_else))
     }
 

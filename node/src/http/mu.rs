@@ -127,7 +127,7 @@ impl Api {
     ) -> Result<VerifiedItem, ApiError> {
         let submission = Submission::new(item.clone(), messenger);
         let submissions = [submission];
-        let mut submitted = std::pin::pin!(self.submitter.submit(process.scheduler, &submissions));
+        let mut submitted = std::pin::pin!(self.submitter.submit(process.scheduler(), &submissions));
         let receipts = match tokio::time::timeout(SUBMIT_HEAD_START, &mut submitted).await {
             Ok(receipts) => receipts,
             Err(_) => {

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use ao_protocol::agreement::agreement;
 use ao_protocol::announcement::Role;
+use ao_protocol::evidence::disputed_from;
 use ao_protocol::id::{Address, Id};
-use ao_protocol::log::Log;
+use ao_protocol::log::{Log, LogError};
 use ao_protocol::outcome::OutcomeRecord;
 use ao_protocol::wire::Call;
 use axum::http::StatusCode;
@@ -16,9 +17,10 @@ use tokio::time::Instant;
 
 use super::error::ApiError;
 use super::passed_on::FromPeer;
-use super::{Api, ENTRY_WAIT};
+use super::{Api, ENTRY_WAIT, disputed};
 use crate::drive::adopt;
 use crate::drive::attestations::shown_below;
+use crate::drive::compute::Stalled;
 
 /// Longest wait for the outcome of a slot.
 const RESULT_WAIT: Duration = Duration::from_secs(30);
@@ -145,20 +147,28 @@ impl Api {
     /// The outcome of a slot, waited for at most this long.
     pub(super) async fn outcome(&self, process: &Id, slot: u64, limit: Duration) -> Result<OutcomeRecord, ApiError> {
         let (world, log) = (&self.world, self.world.log());
+        let disputed =
+            || -> Result<Option<u64>, LogError> { Ok(disputed_from(log, process)?.filter(|from| slot >= *from)) };
         let stalled = || self.computer.as_ref().and_then(|computer| computer.stalled(process));
         let ready = || {
             let shown = shown_below(world, process)?.is_none_or(|below| slot < below);
             let record = log.outcome(process, slot)?.filter(|_| shown).map(Ok);
-            let never = || stalled().filter(|stalled| stalled.for_good).map(Err);
-            Ok(record.or_else(never))
+            let never = || {
+                let text = |stalled: Stalled| format!("process {process} can't be computed: {}", stalled.reason);
+                stalled().filter(|stalled| stalled.for_good).map(|stalled| Err(ApiError::Unprocessable(text(stalled))))
+            };
+            let unsure = disputed()?.map(|from| Err(disputed::error(process, from)));
+            Ok(record.or(unsure).or_else(never))
         };
         match world.wait_for(process, limit, ready).await? {
-            Some(Ok(record)) => Ok(record),
-            Some(Err(stalled)) => {
-                Err(ApiError::Unprocessable(format!("process {process} can't be computed: {}", stalled.reason)))
-            }
+            Some(known) => known,
             None => {
-                let reason = stalled().map_or_else(String::new, |stalled| format!(": {}", stalled.reason));
+                let missing = log
+                    .hole(process)?
+                    .filter(|hole| slot < hole.outcomes_below)
+                    .map(|_| ": this node began with a later checkpoint, and fills in what was before".to_string());
+                let stalled = || stalled().map(|stalled| format!(": {}", stalled.reason));
+                let reason = missing.or_else(stalled).unwrap_or_default();
                 Err(ApiError::NotYet(format!("slot {slot} of process {process} is not computed yet{reason}")))
             }
         }

@@ -104,7 +104,7 @@ impl Api {
         let world = &self.world;
         let named = lookup::process(world, process).await??;
         let trusted: Vec<Address> = match role {
-            Role::Su => vec![named.scheduler],
+            Role::Su => vec![named.scheduler()],
             _ => world.trust().compute_units(&named),
         };
         let directory = world.net().directory();

@@ -87,7 +87,17 @@ fn show(world: &World, id: &Id, from: Option<u64>, limit: usize) -> Result<Value
         "computed": computed,
         "certain": standing.certain(process.compute_quorum),
         "disputed_from": evidence::disputed_from(log, id)?,
+        "epoch": process.epoch(),
+        "scheduler": process.scheduler().to_string(),
         "credited_below": log.credited(id)?,
+        "began_with": log.base(id)?,
+        "missing": log.hole(id)?.map(|hole| {
+            let (entries, outcomes) = hole.missing();
+            json!({ "entries": entries, "outcomes": outcomes })
+        }),
+        "checkpoint": log.last_rebuilt(id, u64::MAX)?.map(|(slot, hash)| {
+            json!({ "slot": slot, "hash": hash.to_string() })
+        }),
         "units": units,
         "laps": laps.iter().map(show_lap).collect::<Vec<_>>(),
         "lies": lies,
@@ -126,12 +136,16 @@ fn lies(log: &dyn Log, process: &Process, units: &[Address]) -> Result<Vec<Value
                 others.push(attestation(log, &seen)?);
             }
         }
+        let attested = Attestation::from_own_store(&dissent.attestation).ok();
+        let checkpoint = attested.as_ref().and_then(|one| one.claim().checkpoint);
+        let claimed = checkpoint.or_else(|| attested.as_ref().map(|one| one.claim().outcome_chain));
         lies.push(json!({
             "kind": "dissent",
+            "about": if checkpoint.is_some() { "checkpoint" } else { "outcome" },
             "unit": dissent.unit.to_string(),
             "slot": dissent.slot,
             "found_ms": dissent.found_ms,
-            "claimed": Attestation::from_own_store(&dissent.attestation).map(|one| one.claim().outcome_chain.to_string()).ok(),
+            "claimed": claimed.map(|claimed| claimed.to_string()),
             "right": dissent.right.to_string(),
             "attestation": signed(&dissent.attestation),
             "against": others,

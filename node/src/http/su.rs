@@ -64,9 +64,9 @@ async fn post(
             let id = item.id();
             let scheduler = match (item.tag("Type"), item.target()) {
                 (Some("Process"), _) => {
-                    Process::read(&item).map_err(|cause| ApiError::BadRequest(cause.to_string()))?.scheduler
+                    Process::read(&item).map_err(|cause| ApiError::BadRequest(cause.to_string()))?.scheduler()
                 }
-                (_, Some(target)) => lookup::process(&api.world, &target).await??.scheduler,
+                (_, Some(target)) => lookup::process(&api.world, &target).await??.scheduler(),
                 // It can't be scheduled by anybody: this node's own rule says why.
                 _ => api.world.address(),
             };

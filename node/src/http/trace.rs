@@ -10,7 +10,7 @@ use ao_protocol::announcement::Role;
 use ao_protocol::entry::Entry;
 use ao_protocol::id::Id;
 use ao_protocol::item::VerifiedItem;
-use ao_protocol::log::{DeliveryState, Log, LogError};
+use ao_protocol::log::{DeliveryState, Log, LogError, Place};
 use ao_protocol::messenger::{self, Traced};
 use ao_protocol::origin::OutboxKind;
 use ao_protocol::outcome::OutcomeRecord;
@@ -171,7 +171,7 @@ impl Tracer<'_> {
             let known = if is_open(&one) { there.or(here) } else { here };
             merge(&mut line, known.unwrap_or_else(|| json!({ "state": "not delivered yet" })));
             let goes_on = self.left > 0 && self.bytes_left > 0;
-            if let (Some(DeliveryState::Scheduled { process, slot }), true) = (&one.state, goes_on) {
+            if let (Some(DeliveryState::Scheduled(Place { process, slot, .. })), true) = (&one.state, goes_on) {
                 line["trace"] = Box::pin(self.message(process, *slot, depth - 1)).await?;
             }
             shown.push(line);
@@ -244,7 +244,7 @@ fn told(world: &World, source: &Id, target: Option<Id>, state: &DeliveryState) -
                 "cause": waiting.map(|waiting| waiting.cause).filter(|cause| !cause.is_empty()),
             })
         }
-        DeliveryState::Scheduled { process, slot } => {
+        DeliveryState::Scheduled(Place { process, slot, .. }) => {
             json!({ "state": "scheduled", "process": process.to_string(), "slot": slot })
         }
         DeliveryState::NoProcess => json!({ "state": "no process yet" }),

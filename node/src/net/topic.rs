@@ -42,7 +42,7 @@ impl Kind {
             Gossip::Message { .. } => Kind::Message,
             Gossip::Entries(_) => Kind::Entries,
             Gossip::Attestations(_) | Gossip::Commits(_) => Kind::Attestations,
-            Gossip::Evidence(..) | Gossip::Perjury(_) => Kind::Evidence,
+            Gossip::Evidence(..) | Gossip::Perjury(_) | Gossip::Resume(_) => Kind::Evidence,
             Gossip::Announcement(_) => Kind::Announcements,
             Gossip::Item(_) => Kind::Items,
         }

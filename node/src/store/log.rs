@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use ao_protocol::attestation::{Attestation, Seen};
+use ao_protocol::backfill::Hole;
 use ao_protocol::dissent::{Dissent, Perjury};
-use ao_protocol::id::{Address, Id};
+use ao_protocol::id::{Address, Digest, Id};
 use ao_protocol::item::VerifiedItem;
 use ao_protocol::log::{Batch, Computed, DeadLetter, Delivery, Durability, Log, LogError, MAX_PAGE, Tip, Write};
 use ao_protocol::origin::DeliveryId;
 use ao_protocol::outcome::OutcomeRecord;
 use ao_protocol::process::Process;
 use ao_protocol::race::Account;
+use ao_protocol::resume::Resumption;
 use ao_protocol::wire::EntryBytes;
 use rocksdb::{WriteBatch, WriteOptions};
 
@@ -33,8 +36,12 @@ impl Log for Store {
                 continue;
             }
             self.write(&mut writes, write)?;
-            if let Write::Entry(entry) = write {
-                tips.insert(entry.process(), Tip::after(entry));
+            match write {
+                Write::Entry(entry) => drop(tips.insert(entry.process(), Tip::after(entry))),
+                Write::Begin { entry, .. } if self.tip(&entry.process())?.is_none_or(|tip| tip.slot < entry.slot()) => {
+                    tips.insert(entry.process(), Tip::after(entry));
+                }
+                _ => {}
             }
         }
         // Many slots of one process in a batch move its tip once.
@@ -43,7 +50,20 @@ impl Log for Store {
         }
         let mut options = WriteOptions::default();
         options.set_sync(self.sync && durability == Durability::Synced);
-        self.db.write_opt(writes, &options).map_err(database)
+        self.db.write_opt(writes, &options).map_err(database)?;
+        for write in batch.writes() {
+            match write {
+                Write::Resumes { process, .. } => self.forget_process(process),
+                Write::Rewind { process, .. } => {
+                    // Also those that had sent something to what was taken back.
+                    self.forget_processes();
+                    self.rewound.fetch_add(1, Ordering::AcqRel);
+                    tracing::debug!(%process, "slots were taken back");
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn tip(&self, process: &Id) -> Result<Option<Tip>, LogError> {
@@ -66,9 +86,13 @@ impl Log for Store {
         if let Some(known) = self.processes().get(process) {
             return Ok(Some(known.clone()));
         }
+        let changed = self.changed.load(Ordering::Acquire);
         let read = self.read_process(process)?;
         if let Some(read) = read.as_ref().filter(|read| read.item.bytes().len() <= MAX_PROCESS_BYTES) {
             let mut known = self.processes();
+            if self.changed.load(Ordering::Acquire) != changed {
+                return Ok(Some(read.clone()));
+            }
             // One makes room, whichever.
             if known.len() >= MAX_PROCESSES
                 && let Some(other) = known.keys().next().copied()
@@ -125,6 +149,53 @@ impl Log for Store {
 
     fn evaluated(&self, process: &Id) -> Result<Option<u64>, LogError> {
         self.read(Table::Evaluated, &schema::process(process))
+    }
+
+    fn base(&self, process: &Id) -> Result<Option<u64>, LogError> {
+        self.read(Table::Bases, &schema::process(process))
+    }
+
+    fn hole(&self, process: &Id) -> Result<Option<Hole>, LogError> {
+        self.read(Table::Holes, &schema::process(process))
+    }
+
+    fn rebuilt(&self, process: &Id, slot: u64) -> Result<Option<Digest>, LogError> {
+        self.read(Table::Rebuilt, &schema::slot(process, slot))
+    }
+
+    fn last_rebuilt(&self, process: &Id, until: u64) -> Result<Option<(u64, Digest)>, LogError> {
+        let found = self.last_up_to(Table::Rebuilt, process.as_ref(), &schema::slot(process, until))?;
+        Ok(found.and_then(|(key, hash)| Some((u64::from_be_bytes(*key.last_chunk()?), hash))))
+    }
+
+    fn checkpoints(&self, process: &Id, slot: u64) -> Result<Vec<Attestation>, LogError> {
+        let prefix = schema::slot(process, slot);
+        let found = self.range::<Vec<u8>>(Table::Checkpoints, &prefix, &prefix, MAX_PAGE)?;
+        found.iter().map(|(key, bytes)| attestation(Table::Checkpoints, key, bytes)).collect()
+    }
+
+    fn last_checkpoint(&self, process: &Id, until: u64) -> Result<Option<u64>, LogError> {
+        let until = schema::checkpoint(process, until, &Address::from([0xff; 32]));
+        let found = self.last_up_to::<Vec<u8>>(Table::Checkpoints, process.as_ref(), &until)?;
+        let slot = |key: &[u8]| key.get(32..40)?.first_chunk().map(|slot| u64::from_be_bytes(*slot));
+        Ok(found.and_then(|(key, _)| slot(&key)))
+    }
+
+    fn resumption(&self, process: &Id) -> Result<Resumption, LogError> {
+        let key = schema::process(process);
+        Ok(Resumption {
+            resumes: self.read(Table::Resumes, &key)?.unwrap_or_default(),
+            rewinds: self.read(Table::Rewinds, &key)?.unwrap_or_default(),
+            sent_again: self.read(Table::SentAgain, &key)?.unwrap_or_default(),
+        })
+    }
+
+    fn on_branch(&self, process: &Id, slot: u64) -> Result<Option<Id>, LogError> {
+        self.read(Table::Branches, &schema::slot(process, slot))
+    }
+
+    fn rewound(&self) -> u64 {
+        self.rewound.load(Ordering::Acquire)
     }
 
     fn attestation(&self, process: &Id, unit: &Address, slot: u64) -> Result<Option<Seen>, LogError> {
@@ -233,10 +304,13 @@ fn behind(id: &Id) -> Vec<u8> {
 pub(super) type KeptAttestation = (u64, Option<u64>, Vec<u8>);
 
 fn seen(key: &[u8], (seen_ms, committed_ms, bytes): KeptAttestation) -> Result<Seen, LogError> {
-    let attestation = Attestation::from_own_store(&bytes).map_err(|cause| LogError::Damaged {
-        record: Table::Attestations.name(),
+    Ok(Seen { attestation: attestation(Table::Attestations, key, &bytes)?, seen_ms, committed_ms })
+}
+
+fn attestation(table: Table, key: &[u8], bytes: &[u8]) -> Result<Attestation, LogError> {
+    Attestation::from_own_store(bytes).map_err(|cause| LogError::Damaged {
+        record: table.name(),
         key: key.iter().map(|byte| format!("{byte:02x}")).collect(),
         cause: cause.to_string(),
-    })?;
-    Ok(Seen { attestation, seen_ms, committed_ms })
+    })
 }

@@ -1,10 +1,12 @@
 //! The log on disk, in RocksDB. What RocksDB calls things does not leave this folder.
 
+mod backfill;
 mod chain;
 mod document;
 mod index;
 mod log;
 mod query;
+mod rewind;
 mod schema;
 mod search;
 mod snapshots;
@@ -15,7 +17,8 @@ mod write;
 use std::collections::HashMap;
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use ao_protocol::id::Id;
 use ao_protocol::log::{LogError, MAX_PAGE};
@@ -106,8 +109,15 @@ pub struct Store {
     options: Options,
     /// The sequence that the next indexed item gets; whoever indexes holds it until that is written.
     sequence: Mutex<u64>,
-    /// Processes that were read from their first slots, which never change.
+    /// Processes as they were read; those that are resumed are read again.
     processes: Mutex<HashMap<Id, Arc<Process>>>,
+    /// How often some process changed: what was read before that is not kept.
+    changed: AtomicU64,
+    /// Held for writing while slots are taken back.
+    rewinds: Arc<RwLock<()>>,
+    /// How often that was done.
+    rewound: AtomicU64,
+    pins: Mutex<snapshots::Pins>,
     /// Whether synced commits are synced; false only in the test that shows that this matters.
     sync: bool,
 }
@@ -146,6 +156,10 @@ impl Store {
             options,
             sequence: Mutex::new(0),
             processes: Mutex::default(),
+            changed: AtomicU64::new(0),
+            rewinds: Arc::default(),
+            rewound: AtomicU64::new(0),
+            pins: Mutex::default(),
             sync: true,
         };
         store.check_format(folder)?;
@@ -200,6 +214,29 @@ impl Store {
 
     fn processes(&self) -> MutexGuard<'_, HashMap<Id, Arc<Process>>> {
         self.processes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// While this is held no slot is taken back: for whoever writes what follows from what it read. Nothing is waited
+    /// for meanwhile.
+    pub fn steady(&self) -> RwLockReadGuard<'_, ()> {
+        self.rewinds.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The lock behind [`Store::steady`], for who has no store at hand; held for writing by who takes slots back.
+    pub fn rewinds(&self) -> Arc<RwLock<()>> {
+        self.rewinds.clone()
+    }
+
+    /// A process is no longer what was read.
+    fn forget_process(&self, process: &Id) {
+        self.changed.fetch_add(1, Ordering::AcqRel);
+        self.processes().remove(process);
+    }
+
+    /// No process is what was read.
+    fn forget_processes(&self) {
+        self.changed.fetch_add(1, Ordering::AcqRel);
+        self.processes().clear();
     }
 
     /// Where it is.

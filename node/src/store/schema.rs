@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::transactions::DataRoot;
 
 /// Version of everything below. A database of another version is not opened.
-pub(super) const FORMAT_VERSION: u32 = 8;
+pub(super) const FORMAT_VERSION: u32 = 9;
 
 /// Key of the format version in the default column family.
 pub(super) const FORMAT_KEY: &[u8] = b"format";
@@ -57,10 +57,28 @@ pub(super) enum Table {
     Waiting,
     /// delivery that is a dead letter → what is listed of it
     Dead,
+    /// process, delivery that has a slot there, or had one → the delivery
+    Received,
     /// message that started others, scheduler of those who sent them → how many slots these got here
     Pushed,
     /// process → two assignments of one slot
     Evidence,
+    /// process → how it was resumed
+    Resumes,
+    /// process → how often slots of it were taken back
+    Rewinds,
+    /// process → how often something that it had sent was to be sent again
+    SentAgain,
+    /// process, slot → the only assignment that may be there
+    Branches,
+    /// process → slot whose checkpoint this node began with
+    Bases,
+    /// process → what is missing below that
+    Holes,
+    /// process, slot → hash of the state that was rebuilt here after it
+    Rebuilt,
+    /// process, slot, unit → attestation of the state after it
+    Checkpoints,
     /// process, cron → where its last firing is in its row
     Fired,
     /// process, slot that is a cron's firing → nothing
@@ -101,7 +119,7 @@ pub(super) enum Table {
 
 impl Table {
     /// All tables, to open them.
-    pub(super) const ALL: [Table; 39] = [
+    pub(super) const ALL: [Table; 48] = [
         Table::Entries,
         Table::Tips,
         Table::SlotsByItem,
@@ -121,8 +139,17 @@ impl Table {
         Table::Deliveries,
         Table::Waiting,
         Table::Dead,
+        Table::Received,
         Table::Pushed,
         Table::Evidence,
+        Table::Resumes,
+        Table::Rewinds,
+        Table::SentAgain,
+        Table::Branches,
+        Table::Bases,
+        Table::Holes,
+        Table::Rebuilt,
+        Table::Checkpoints,
         Table::Fired,
         Table::Firings,
         Table::Blocks,
@@ -165,8 +192,17 @@ impl Table {
             Table::Deliveries => "deliveries",
             Table::Waiting => "waiting",
             Table::Dead => "dead",
+            Table::Received => "received",
             Table::Pushed => "pushed",
             Table::Evidence => "evidence",
+            Table::Resumes => "resumes",
+            Table::Rewinds => "rewinds",
+            Table::SentAgain => "sent-again",
+            Table::Branches => "branches",
+            Table::Bases => "bases",
+            Table::Holes => "holes",
+            Table::Rebuilt => "rebuilt",
+            Table::Checkpoints => "checkpoints",
             Table::Fired => "fired",
             Table::Firings => "firings",
             Table::Blocks => "blocks",
@@ -199,6 +235,7 @@ impl Table {
                 | Table::Dead
                 | Table::Perjuries
                 | Table::Pushed
+                | Table::Evidence
                 | Table::Positions
                 | Table::Carriers
                 | Table::Receipts
@@ -288,6 +325,14 @@ pub(super) fn attestation(process: &Id, unit: &Address, slot: u64) -> [u8; 72] {
     let mut key = [0; 72];
     key[..64].copy_from_slice(&of_unit(process, unit));
     key[64..].copy_from_slice(&slot.to_be_bytes());
+    key
+}
+
+/// process, slot, unit
+pub(super) fn checkpoint(process: &Id, at: u64, unit: &Address) -> [u8; 72] {
+    let mut key = [0; 72];
+    key[..40].copy_from_slice(&slot(process, at));
+    key[40..].copy_from_slice(unit.as_ref());
     key
 }
 

@@ -1,7 +1,12 @@
-//! Snapshots of processes' states, in pieces. They can be made again from the log, so they are not synced, and a
-//! damaged one is none.
+//! Snapshots of processes' states, in pieces, and what is known of them. They can be made again from the log, so they
+//! are not synced, and a damaged one is none.
 
-use ao_protocol::id::Id;
+use std::collections::HashMap;
+use std::sync::{MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use ao_protocol::checkpoint::{Manifest, PIECE_BYTES};
+use ao_protocol::id::{Digest, Id};
 use ao_protocol::log::LogError;
 use rocksdb::WriteBatch;
 use serde::{Deserialize, Serialize};
@@ -10,10 +15,15 @@ use super::schema::{self, Table};
 use super::{Store, database};
 use crate::vm::Snapshot;
 
-/// Bytes of a piece.
-const PIECE_BYTES: usize = 4 * 1024 * 1024;
 /// How many snapshots at rebuild points are kept of a process: the newest, and one to fall back on.
 const KEPT: usize = 2;
+/// One that a peer began to fetch is kept for so long, though newer ones are made.
+const PINNED: Duration = Duration::from_secs(60);
+/// Most that are kept for that; further ones go as they would.
+const MAX_PINNED: usize = 16;
+
+/// Which snapshots peers fetch, and since when.
+pub(super) type Pins = HashMap<(Id, u64), Instant>;
 
 /// Where a snapshot is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +36,7 @@ pub struct SnapshotPlace {
 
 #[derive(Serialize, Deserialize)]
 struct Record {
-    hash: [u8; 32],
-    bytes: u64,
+    manifest: Manifest,
     at_pause: bool,
 }
 
@@ -51,23 +60,53 @@ impl Store {
             return Ok(None);
         };
         let mut bytes = Vec::new();
-        for number in 0..pieces(record.bytes) {
-            let key = schema::piece(process, slot, number);
-            let piece = self.db.get_pinned_cf(self.table(Table::SnapshotPieces)?, key).map_err(database)?;
-            let Some(piece) = piece else { return Ok(None) };
-            bytes.extend_from_slice(&piece);
+        for number in 0..record.manifest.pieces().unwrap_or(0) {
+            match self.snapshot_piece(process, slot, number)? {
+                Some(piece) if record.manifest.is_piece(number, &piece) => bytes.extend_from_slice(&piece),
+                _ => return Ok(None),
+            }
         }
-        let whole = *blake3::hash(&bytes).as_bytes() == record.hash;
-        Ok(whole.then_some(Snapshot { slot, bytes }))
+        Ok((bytes.len() as u64 == record.manifest.bytes()).then_some(Snapshot { slot, bytes }))
     }
 
-    /// Keeps a snapshot, and forgets those that it makes useless.
-    pub fn keep_snapshot(&self, process: &Id, snapshot: &Snapshot, at_pause: bool) -> Result<(), LogError> {
+    /// What the snapshot at a rebuild point consists of, for a peer that is about to fetch it.
+    pub fn snapshot_manifest(&self, process: &Id, slot: u64) -> Result<Option<Manifest>, LogError> {
+        let record = self.read::<Record>(Table::Snapshots, &schema::slot(process, slot))?;
+        let Some(record) = record.filter(|record| !record.at_pause) else { return Ok(None) };
+        let mut pins = self.pins();
+        pins.retain(|_, since| since.elapsed() < PINNED);
+        if pins.len() < MAX_PINNED {
+            pins.insert((*process, slot), Instant::now());
+        }
+        Ok(Some(record.manifest))
+    }
+
+    /// One piece of the snapshot after a slot.
+    pub fn snapshot_piece(&self, process: &Id, slot: u64, number: u32) -> Result<Option<Vec<u8>>, LogError> {
+        let key = schema::piece(process, slot, number);
+        self.db.get_cf(self.table(Table::SnapshotPieces)?, key).map_err(database)
+    }
+
+    fn pins(&self) -> MutexGuard<'_, Pins> {
+        self.pins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a snapshot, and forgets those that it makes useless. Unless it was saved at a pause its hash is what this
+    /// node knows of that rebuild point from then on; gives it.
+    pub fn keep_snapshot(&self, process: &Id, snapshot: &Snapshot, at_pause: bool) -> Result<Digest, LogError> {
         let mut batch = WriteBatch::default();
         let places = self.snapshots(process)?;
+        let record = Record { manifest: Manifest::of(&snapshot.bytes), at_pause };
+        let hash = record.manifest.hash();
+        if at_pause && places.iter().any(|place| place.slot == snapshot.slot && !place.at_pause) {
+            // It is a rebuild point, whatever comes next.
+            return Ok(hash);
+        }
         // Of those at rebuild points one is kept beside a new one, and all beside one that may turn out to be none.
         let others = places.iter().filter(|place| !place.at_pause && place.slot != snapshot.slot);
-        let kept: Vec<u64> = others.map(|place| place.slot).take(KEPT - usize::from(!at_pause)).collect();
+        let mut kept: Vec<u64> = others.map(|place| place.slot).take(KEPT - usize::from(!at_pause)).collect();
+        let fetched = |slot| self.pins().get(&(*process, slot)).is_some_and(|since| since.elapsed() < PINNED);
+        kept.extend(places.iter().map(|place| place.slot).filter(|slot| fetched(*slot)));
         for place in places.iter().filter(|place| !kept.contains(&place.slot)) {
             self.remove_snapshot(&mut batch, process, place.slot)?;
         }
@@ -75,9 +114,21 @@ impl Store {
             let key = schema::piece(process, snapshot.slot, number as u32);
             batch.put_cf(self.table(Table::SnapshotPieces)?, key, piece);
         }
-        let (hash, bytes) = (*blake3::hash(&snapshot.bytes).as_bytes(), snapshot.bytes.len() as u64);
-        let record = Record { hash, bytes, at_pause };
         self.put(&mut batch, Table::Snapshots, &schema::slot(process, snapshot.slot), &record)?;
+        if !at_pause {
+            self.put(&mut batch, Table::Rebuilt, &schema::slot(process, snapshot.slot), &hash)?;
+        }
+        self.db.write(batch).map_err(database)?;
+        Ok(hash)
+    }
+
+    /// What was saved at a pause turned out to be a rebuild point: the next slot came late enough.
+    pub fn keep_pause(&self, process: &Id, slot: u64) -> Result<(), LogError> {
+        let key = schema::slot(process, slot);
+        let Some(record) = self.read::<Record>(Table::Snapshots, &key)? else { return Ok(()) };
+        let mut batch = WriteBatch::default();
+        self.put(&mut batch, Table::Rebuilt, &key, &record.manifest.hash())?;
+        self.put(&mut batch, Table::Snapshots, &key, &Record { at_pause: false, ..record })?;
         self.db.write(batch).map_err(database)
     }
 
@@ -88,20 +139,16 @@ impl Store {
         self.db.write(batch).map_err(database)
     }
 
-    fn remove_snapshot(&self, batch: &mut WriteBatch, process: &Id, slot: u64) -> Result<(), LogError> {
+    pub(super) fn remove_snapshot(&self, batch: &mut WriteBatch, process: &Id, slot: u64) -> Result<(), LogError> {
         let key = schema::slot(process, slot);
         if let Some(record) = self.read::<Record>(Table::Snapshots, &key)? {
-            for number in 0..pieces(record.bytes) {
+            for number in 0..record.manifest.pieces().unwrap_or(0) {
                 batch.delete_cf(self.table(Table::SnapshotPieces)?, schema::piece(process, slot, number));
             }
         }
         batch.delete_cf(self.table(Table::Snapshots)?, key);
         Ok(())
     }
-}
-
-fn pieces(bytes: u64) -> u32 {
-    u32::try_from(bytes.div_ceil(PIECE_BYTES as u64)).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -132,12 +179,29 @@ mod tests {
         store.keep_snapshot(&process, &snapshot(12, 3), false).unwrap();
         assert_eq!(slots(&store), [(12, false), (9, false)]);
         let pieces = store.iterate(Table::SnapshotPieces, &[], &[]).unwrap().count();
-        assert_eq!(pieces, 1 + 3 + 1, "the pieces of what was forgotten are gone");
+        assert_eq!(pieces, 1 + 9 + 1, "the pieces of what was forgotten are gone");
+
+        // Saved at a pause it stays what it is; a rebuild point's hash is known.
+        store.keep_snapshot(&process, &snapshot(12, 3), true).unwrap();
+        assert_eq!(slots(&store), [(12, false), (9, false)]);
+        let hash = |slot| ao_protocol::log::Log::rebuilt(&store, &process, slot).unwrap();
+        assert_eq!(hash(12), Some(Manifest::of(&snapshot(12, 3).bytes).hash()));
+        assert_eq!(hash(11), None);
+        store.keep_snapshot(&process, &snapshot(14, 8), true).unwrap();
+        assert_eq!(store.snapshot_manifest(&process, 14).unwrap(), None, "it may be none");
+        store.keep_pause(&process, 14).unwrap();
+        assert_eq!(hash(14), Some(Manifest::of(&snapshot(14, 8).bytes).hash()));
+        // What a peer fetches is not taken away from it.
+        assert!(store.snapshot_manifest(&process, 9).unwrap().is_some());
+        for slot in [15, 16, 17] {
+            store.keep_snapshot(&process, &snapshot(slot, 8), false).unwrap();
+        }
+        assert_eq!(slots(&store), [(17, false), (16, false), (9, false)]);
 
         let key = schema::piece(&process, 9, 1);
         store.db.put_cf(store.table(Table::SnapshotPieces).unwrap(), key, b"damaged").unwrap();
         assert_eq!(store.snapshot(&process, 9).unwrap(), None);
         store.forget_snapshot(&process, 9).unwrap();
-        assert_eq!(slots(&store), [(12, false)]);
+        assert_eq!(slots(&store), [(17, false), (16, false)]);
     }
 }

@@ -1,6 +1,8 @@
 //! What each write of a batch puts where.
 
 use ao_protocol::dissent::Dissent;
+use ao_protocol::entry::Entry;
+use ao_protocol::evidence;
 use ao_protocol::item::VerifiedItem;
 use ao_protocol::log::{Computed, DeadLetter, DeliveryState, Log, LogError, Write};
 use ao_protocol::wire::ItemBytes;
@@ -28,26 +30,27 @@ impl Store {
         indexing.add(batch, &Document::from(item)).map(drop)
     }
 
+    /// Adds a slot with its indexes; its process's tip is for the caller.
+    pub(super) fn write_entry(&self, batch: &mut WriteBatch, entry: &Entry) -> Result<(), LogError> {
+        let (process, slot) = (entry.process(), entry.slot());
+        self.put(batch, Table::Entries, &schema::slot(&process, slot), &entry.to_bytes())?;
+        self.put(batch, Table::SlotsByItem, &schema::item(&process, &entry.item.id()), &slot)?;
+        if let Some(delivery) = entry.delivery() {
+            self.put(batch, Table::SlotsByDelivery, &schema::delivery(&delivery), &(process, slot))?;
+        }
+        let place = Place::Assignment(process, slot);
+        self.put(batch, Table::Items, entry.assignment.id().as_ref(), &place)?;
+        if let Some(firing) = &entry.assignment.statement.cron {
+            self.put(batch, Table::Fired, &schema::cron(&process, &firing.cron), &firing.at())?;
+            return self.put(batch, Table::Firings, &schema::slot(&process, slot), &());
+        }
+        self.put(batch, Table::Items, entry.item.id().as_ref(), &Place::Item(process, slot))
+    }
+
     /// Adds a write that is no item of its own to a batch of the database.
     pub(super) fn write(&self, batch: &mut WriteBatch, write: &Write) -> Result<(), LogError> {
         match write {
-            Write::Entry(entry) => {
-                let (process, slot) = (entry.process(), entry.slot());
-                self.put(batch, Table::Entries, &schema::slot(&process, slot), &entry.to_bytes())?;
-                self.put(batch, Table::SlotsByItem, &schema::item(&process, &entry.item.id()), &slot)?;
-                if let Some(delivery) = entry.delivery() {
-                    let key = schema::delivery(&delivery);
-                    self.put(batch, Table::SlotsByDelivery, &key, &(process, slot))?;
-                }
-                let place = Place::Assignment(process, slot);
-                if let Some(firing) = &entry.assignment.statement.cron {
-                    self.put(batch, Table::Fired, &schema::cron(&process, &firing.cron), &firing.at())?;
-                    self.put(batch, Table::Firings, &schema::slot(&process, slot), &())?;
-                    return self.put(batch, Table::Items, entry.assignment.id().as_ref(), &place);
-                }
-                self.put(batch, Table::Items, entry.assignment.id().as_ref(), &place)?;
-                self.put(batch, Table::Items, entry.item.id().as_ref(), &Place::Item(process, slot))
-            }
+            Write::Entry(entry) => self.write_entry(batch, entry),
             // Its index entries need more: see `write_item`.
             Write::Item(_) => Ok(()),
             Write::Outcome { process, slot, record } => {
@@ -55,6 +58,22 @@ impl Store {
                 self.put(batch, Table::Outcomes, &schema::slot(process, *slot), record)?;
                 self.put(batch, Table::Computed, &schema::process(process), &computed)
             }
+            Write::Begin { entry, record } => self.write_begin(batch, entry, record),
+            Write::Fill(entry) => self.write_fill(batch, entry),
+            Write::FillOutcome { process, slot, record } => {
+                self.put(batch, Table::Outcomes, &schema::slot(process, *slot), record)?;
+                self.fill(batch, process, |hole| hole.outcomes_below = *slot)
+            }
+            Write::Rebuilt { process, slot, hash } => {
+                self.put(batch, Table::Rebuilt, &schema::slot(process, *slot), hash)
+            }
+            Write::Checkpoint(attestation) => {
+                let claim = attestation.claim();
+                let key = schema::checkpoint(&claim.process, claim.slot, &attestation.unit());
+                self.put(batch, Table::Checkpoints, &key, &attestation.to_bytes())
+            }
+            Write::Resumes { process, resumes } => self.put(batch, Table::Resumes, &schema::process(process), resumes),
+            Write::Rewind { process, from, path } => self.write_rewind(batch, process, *from, path),
             Write::Evaluated { process, slot } => self.put(batch, Table::Evaluated, &schema::process(process), slot),
             Write::Attestation(seen) => {
                 let claim = seen.attestation.claim();
@@ -85,6 +104,10 @@ impl Store {
                         _ => batch.delete_cf(self.table(Table::Waiting)?, key),
                     }
                 }
+                if let DeliveryState::Scheduled(place) = &delivery.state {
+                    let key = schema::waiting(&place.process, &delivery.id);
+                    self.put(batch, Table::Received, &key, &delivery.id)?;
+                }
                 let key = schema::delivery(&delivery.id);
                 match (DeadLetter::of(delivery), &delivery.state) {
                     (Some(letter), _) => self.put(batch, Table::Dead, &key, &letter)?,
@@ -99,7 +122,8 @@ impl Store {
             Write::Pushed { root, by, count } => self.put(batch, Table::Pushed, &schema::pushed(root, by), count),
             Write::Delivered { process, next } => self.put(batch, Table::Delivered, &schema::process(process), next),
             Write::Evidence { process, entries } => {
-                if self.evidence(process)?.is_some() {
+                let known = self.evidence(process)?.and_then(|(ours, _)| evidence::slot(&ours));
+                if known.is_some() && evidence::slot(&entries.0) >= known {
                     return Ok(());
                 }
                 self.put(batch, Table::Evidence, &schema::process(process), entries)

@@ -7,14 +7,14 @@ use ao_protocol::id::Id;
 use ao_protocol::log::{Batch, Durability, Log, LogError, Write};
 use tracing::{debug, error, info, warn};
 
-use super::{Change, Computer, MAX_BATCH, Stall};
+use super::{Change, Computer, MAX_BATCH, Stall, judge_checkpoints};
 use crate::store::SnapshotPlace;
 use crate::vm::{IDLE_MS, VmError, Worker};
 
 impl Computer {
     /// Brings a new worker up. Where it began with a snapshot that is only good if the next slot is late enough, and
     /// there is none yet: that snapshot's slot.
-    pub(super) async fn bring_up(&self, process: &Id, worker: &mut Worker) -> Result<Option<u64>, Stall> {
+    pub(super) async fn bring_up(&self, process: &Id, worker: &mut Worker, rewinds: u64) -> Result<Option<u64>, Stall> {
         let log = self.0.world.log();
         let Some(computed) = log.computed(process)? else { return Ok(None) };
         let began = std::time::Instant::now();
@@ -22,7 +22,8 @@ impl Computer {
             Some((slot, is_sure)) => (slot + 1, (!is_sure).then_some(slot)),
             None => (0, None),
         };
-        self.replay(process, first, computed.slot, worker).await?;
+        self.replay(process, first, computed.slot, worker, rewinds).await?;
+        let Some(_steady) = self.steady(process, rewinds)? else { return Err(Stall::TakenBack) };
         let before = log.evaluated(process)?;
         if before < Some(computed.slot) {
             // What was taken over from others was now evaluated, too, and can be attested.
@@ -45,10 +46,7 @@ impl Computer {
             let mut is_sure = true;
             if at_pause {
                 match log.entry(process, slot + 1)? {
-                    Some(next) if !self.was_pause(process, slot, compute::message(log, &next)?.timestamp)? => {
-                        log.forget_snapshot(process, slot)?;
-                        continue;
-                    }
+                    Some(next) if !self.confirm(process, slot, compute::message(log, &next)?.timestamp)? => continue,
                     next => is_sure = next.is_some(),
                 }
             }
@@ -77,16 +75,37 @@ impl Computer {
         Ok(None)
     }
 
+    /// Whether what was saved at a slot may be gone on from, given the time of the next one: else it is forgotten, and
+    /// if so that slot is a rebuild point.
+    pub(super) fn confirm(&self, process: &Id, slot: u64, next_ms: u64) -> Result<bool, LogError> {
+        let log = self.0.world.log();
+        if !self.was_pause(process, slot, next_ms)? {
+            log.forget_snapshot(process, slot)?;
+            return Ok(false);
+        }
+        log.keep_pause(process, slot)?;
+        judge_checkpoints(&self.0.world, process, slot)?;
+        self.0.world.changed(Change::Rebuilt { process: *process });
+        Ok(true)
+    }
+
     /// Whether a slot is followed by a pause that makes it a rebuild point. Times are those of the messages, as workers
     /// see them: a cron's is when it was due.
-    pub(super) fn was_pause(&self, process: &Id, slot: u64, next_ms: u64) -> Result<bool, LogError> {
+    fn was_pause(&self, process: &Id, slot: u64, next_ms: u64) -> Result<bool, LogError> {
         let log = self.0.world.log();
         let Some(entry) = log.entry(process, slot)? else { return Ok(false) };
         Ok(next_ms.saturating_sub(compute::message(log, &entry)?.timestamp) >= IDLE_MS)
     }
 
     /// Evaluates slots again. The state follows from the log alone, so what they give must be what was recorded.
-    async fn replay(&self, process: &Id, first: u64, last: u64, worker: &mut Worker) -> Result<(), Stall> {
+    async fn replay(
+        &self,
+        process: &Id,
+        first: u64,
+        last: u64,
+        worker: &mut Worker,
+        rewinds: u64,
+    ) -> Result<(), Stall> {
         let log = self.0.world.log();
         let mut slot = first;
         while slot <= last {
@@ -100,11 +119,17 @@ impl Computer {
                 }
                 messages.push(compute::message(log, &entry)?);
             }
+            if messages.is_empty() {
+                return Err(self.lost(process, slot, rewinds).await?);
+            }
             // They ended before.
             let outcomes = worker.apply_patiently(slot, &messages).await;
             let outcomes = outcomes?;
             for outcome in outcomes {
                 let recorded = log.outcome(process, slot)?.map(|record| record.outcome.root());
+                if recorded.is_none() {
+                    return Err(self.lost(process, slot, rewinds).await?);
+                }
                 if recorded != Some(outcome.bounded().root()) {
                     error!(%process, slot, "replaying gave another outcome than was recorded");
                     let reason = format!("replaying slot {slot} gave another outcome than was recorded before");
@@ -112,26 +137,45 @@ impl Computer {
                 }
                 slot += 1;
             }
-            self.keep_rebuilt(process, worker)?;
+            if !self.keep_rebuilt(process, worker, rewinds)? {
+                return Err(Stall::TakenBack);
+            }
         }
         Ok(())
     }
 
-    /// Keeps the snapshot of a rebuild point, if the worker just passed one.
-    pub(super) fn keep_rebuilt(&self, process: &Id, worker: &mut Worker) -> Result<(), LogError> {
-        match worker.take_snapshot() {
-            Some(snapshot) => {
-                debug!(%process, slot = snapshot.slot, bytes = snapshot.bytes.len(), "rebuilt");
-                self.0.world.log().keep_snapshot(process, &snapshot, false)
-            }
-            None => Ok(()),
+    /// It began with a checkpoint that can't be used, and what was before it is not here; unless it was just taken
+    /// back.
+    async fn lost(&self, process: &Id, slot: u64, rewinds: u64) -> Result<Stall, Stall> {
+        if self.rewinds(process)? != rewinds {
+            return Ok(Stall::TakenBack);
         }
+        self.leave_checkpoint(process).await?;
+        let text = format!("its state before slot {slot} is lost here; all of it is fetched and evaluated again");
+        Ok(Stall::Reason(text))
+    }
+
+    /// Keeps the snapshot of a rebuild point, if the worker just passed one. False when slots were taken back since.
+    pub(super) fn keep_rebuilt(&self, process: &Id, worker: &mut Worker, rewinds: u64) -> Result<bool, LogError> {
+        let Some(snapshot) = worker.take_snapshot() else { return Ok(true) };
+        let Some(_steady) = self.steady(process, rewinds)? else { return Ok(false) };
+        let world = &self.0.world;
+        debug!(%process, slot = snapshot.slot, bytes = snapshot.bytes.len(), "rebuilt");
+        world.log().keep_snapshot(process, &snapshot, false)?;
+        judge_checkpoints(world, process, snapshot.slot)?;
+        world.changed(Change::Rebuilt { process: *process });
+        Ok(true)
     }
 
     /// Keeps the state of a worker that is about to end because nothing happens.
-    pub(super) async fn save(&self, process: &Id, worker: &mut Worker) -> Result<(), Stall> {
+    pub(super) async fn save(&self, process: &Id, worker: &mut Worker, rewinds: u64) -> Result<(), Stall> {
         match worker.save().await {
-            Ok(snapshot) => Ok(self.0.world.log().keep_snapshot(process, &snapshot, true)?),
+            Ok(snapshot) => {
+                if let Some(_steady) = self.steady(process, rewinds)? {
+                    self.0.world.log().keep_snapshot(process, &snapshot, true)?;
+                }
+                Ok(())
+            }
             Err(cause) => {
                 // It is made again from what there is.
                 debug!(%process, %cause, "the state of an idle process was not saved");

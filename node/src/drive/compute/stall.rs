@@ -23,6 +23,8 @@ pub(super) enum Stall {
     Overrun { first: u64, last: u64, patiently: bool, seconds: u64 },
     /// More memory is needed than the worker was granted.
     Outgrown { granted: u64 },
+    /// Slots were taken back meanwhile.
+    TakenBack,
     /// The log failed.
     Log(LogError),
 }
@@ -56,6 +58,7 @@ impl Stall {
                 let limit = format!("workers may hold no more here than {granted} bytes of it (--worker-memory)");
                 (format!("it needs more memory: {limit}"), false)
             }
+            Stall::TakenBack => ("slots of it were taken back".into(), false),
             Stall::Log(cause) => (cause.to_string(), false),
         };
         Stalled { reason, for_good }

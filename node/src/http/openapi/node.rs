@@ -50,6 +50,30 @@ pub(super) const PATHS: &[Described] = &[
     },
     Described {
         method: Get,
+        path: "/ao/branches/{process}",
+        summary: "The branches of a process as this node and its peers have them, and how its owner resumed it",
+        query: &[],
+        body: None,
+        answers: &[(
+            200,
+            JSON,
+            "owner, scheduler, scheduler_connected, epoch, disputed_from, branches with their ends and who has them, resumes",
+        )],
+    },
+    Described {
+        method: Post,
+        path: "/ao/resume",
+        summary: "Resume a process: its owner's signed item says after which slot of which branch, and under which scheduler",
+        query: &[],
+        body: Some(("application/octet-stream", "the signed item of Type Resume")),
+        answers: &[
+            (200, JSON, "id, process, slot, branch, scheduler, sequence, and whether it was new"),
+            (403, JSON, "somebody else than the owner signed it"),
+            (404, JSON, "the process is not known here"),
+        ],
+    },
+    Described {
+        method: Get,
         path: "/ao/deliveries/{process}/{slot}",
         summary: "What this node's messenger knows of the outbox of a slot",
         query: &[],
