@@ -14,6 +14,7 @@ use ao_node::net::{Net, NetConfig, NetEvent, NetMetrics, PeerId, PeerKey, Verdic
 use ao_protocol::announcement::Role;
 use ao_protocol::attestation::{Attestation, Claim};
 use ao_protocol::attested::AttestedBytes;
+use ao_protocol::checkpoint::Manifest;
 use ao_protocol::commit::Commit;
 use ao_protocol::compute;
 use ao_protocol::entry::Entry;
@@ -24,7 +25,7 @@ use ao_protocol::network::Network;
 use ao_protocol::outcome::{OutboxEntry, Outcome};
 use ao_protocol::repair::{Accepted, accept};
 use ao_protocol::wallet::{Signer, Wallet};
-use ao_protocol::wire::{Answer, EntryBytes, Gossip, Request, Response, shard};
+use ao_protocol::wire::{self, Answer, EntryBytes, Gossip, Request, Response, shard};
 use clap::{Parser, ValueEnum};
 use serde_json::json;
 
@@ -32,6 +33,13 @@ use serde_json::json;
 const LATE: Duration = Duration::from_secs(3);
 /// Most slots that it makes up in one go.
 const AT_ONCE: usize = 64;
+
+/// What it says that the state of a process is.
+const WRONG_STATE: &[u8] = b"no state of any process";
+
+fn wrong_state() -> Manifest {
+    Manifest::of(WRONG_STATE)
+}
 
 /// How it lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -48,6 +56,8 @@ enum Lie {
     Delay,
     /// It says nothing at all.
     Silence,
+    /// It attests other states than others rebuilt, and sends wrong ones.
+    Checkpoints,
 }
 
 /// A compute unit that lies: a part of local test networks
@@ -145,8 +155,8 @@ impl Liar {
     /// What was scheduled before it was there.
     async fn catch_up(&mut self, peer: &PeerId) -> Result<()> {
         if let Ok(Response::Tips(tips)) = self.net.request(peer, &Request::Tips { after: None }).await {
-            for (process, _) in tips {
-                self.fetch(peer, process).await?;
+            for tip in tips {
+                self.fetch(peer, tip.process).await?;
             }
         }
         Ok(())
@@ -248,7 +258,13 @@ impl Liar {
     fn hear(&mut self, attested: Vec<AttestedBytes>) {
         for bytes in attested {
             let Ok(attestation) = Attestation::verify(&bytes.attestation) else { continue };
-            let claim = attestation.claim().clone();
+            let mut claim = attestation.claim().clone();
+            if self.lie == Lie::Checkpoints && claim.checkpoint.is_some() && attestation.unit() != self.wallet.address()
+            {
+                claim.checkpoint = Some(wrong_state().hash());
+                self.repeat(vec![claim], Duration::ZERO);
+                continue;
+            }
             let is_new = self.shown.get(&claim.process).is_none_or(|shown| *shown < claim.slot);
             if attestation.unit() == self.wallet.address() || !is_new {
                 continue;
@@ -256,24 +272,29 @@ impl Liar {
             let late = match self.lie {
                 Lie::Copy | Lie::Contradiction => Duration::ZERO,
                 Lie::Delay => LATE,
-                Lie::Outputs | Lie::Outboxes | Lie::Silence => continue,
+                Lie::Outputs | Lie::Outboxes | Lie::Silence | Lie::Checkpoints => continue,
             };
             self.shown.insert(claim.process, claim.slot);
             let mut claims = vec![claim.clone()];
             if self.lie == Lie::Contradiction {
                 claims.push(Claim { outcome_chain: Digest::from([0x11; 32]), ..claim });
             }
-            let (net, wallet) = (self.net.clone(), self.wallet.clone());
-            tokio::spawn(async move {
-                tokio::time::sleep(late).await;
-                for claim in claims {
-                    let process = claim.process;
-                    let Ok(attestation) = claim.sign(&*wallet) else { return };
-                    let gossip = Gossip::Attestations(vec![AttestedBytes::bare(attestation.to_bytes())]);
-                    let _ = net.publish(shard(&process), &gossip).await;
-                }
-            });
+            self.repeat(claims, late);
         }
+    }
+
+    /// Attests claims about one process in its own name, in one message: after the first that is found to be wrong
+    /// nobody might listen any more.
+    fn repeat(&self, claims: Vec<Claim>, late: Duration) {
+        let (net, wallet) = (self.net.clone(), self.wallet.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(late).await;
+            let Some(process) = claims.first().map(|claim| claim.process) else { return };
+            let signed: Result<Vec<_>, _> = claims.into_iter().map(|claim| claim.sign(&*wallet)).collect();
+            let Ok(signed) = signed else { return };
+            let attested = signed.iter().map(|attestation| AttestedBytes::bare(attestation.to_bytes())).collect();
+            let _ = net.publish(shard(&process), &Gossip::Attestations(attested)).await;
+        });
     }
 
     async fn publish(&self, process: &Id, gossip: Gossip) {
@@ -296,6 +317,12 @@ impl Liar {
                 let lie = json!({ "Output": { "data": "a lie" }, "Messages": [], "Spawns": [], "Assignments": [] });
                 let body = lie.to_string().into_bytes();
                 Response::Answer(Answer { status: 200, kind: "application/json".into(), body })
+            }
+            Request::Checkpoint { piece, .. } if self.lie == Lie::Checkpoints => {
+                Response::Checkpoint(Some(match piece {
+                    None => wire::encode(&wrong_state()),
+                    Some(_) => WRONG_STATE.to_vec(),
+                }))
             }
             Request::Tips { .. } => Response::Tips(Vec::new()),
             Request::Item(_) | Request::Location(_) => Response::Item(None),

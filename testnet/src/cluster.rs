@@ -26,7 +26,7 @@ const DEVELOPMENT_WALLET: &str = include_str!("../dev-wallet.json");
 /// The role of a compute unit that lies, here.
 pub(crate) const LIAR: &str = "liar";
 /// How the first, the second and so on lies, as `ao-byzantine-cu` names it.
-const LIES: [&str; 6] = ["outputs", "contradiction", "outboxes", "copy", "delay", "silence"];
+const LIES: [&str; 7] = ["outputs", "contradiction", "outboxes", "copy", "delay", "silence", "checkpoints"];
 
 /// Whether the liar of this name says something that can be shown to be wrong; others are late, copy, or say nothing.
 pub(crate) fn attests_wrong(name: &str) -> bool {
