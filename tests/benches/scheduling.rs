@@ -71,6 +71,7 @@ impl Setting {
         let trust = Trust { network: Arc::new(Network::open("bench")), announced: Vec::new() };
         let scheduler = Scheduler::start(Surroundings {
             log: store.clone(),
+            rewinds: store.rewinds(),
             signer: unit.clone(),
             trust: Box::new(move || trust.clone()),
             block_height: Box::new(|| 0),

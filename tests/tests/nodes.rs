@@ -5,8 +5,12 @@
 
 #[path = "nodes/bad_input.rs"]
 mod bad_input;
+#[path = "nodes/branches.rs"]
+mod branches;
 #[path = "nodes/chain.rs"]
 mod chain;
+#[path = "nodes/checkpoints.rs"]
+mod checkpoints;
 #[path = "nodes/client_queries.rs"]
 mod client_queries;
 #[path = "nodes/console.rs"]

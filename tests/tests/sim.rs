@@ -66,6 +66,11 @@ fn a_liar_whose_word_is_enough_is_noticed() {
 }
 
 #[test]
+fn a_node_that_does_not_hear_of_resumes_is_noticed() {
+    is_noticed(Sabotage::DeafFollower);
+}
+
+#[test]
 fn a_scheduler_that_believes_forged_origins_is_noticed() {
     is_noticed(Sabotage::TrustedAttacker);
 }

@@ -12,8 +12,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use ao_protocol::network::Network;
-use ao_tests::nodes::{TestNode, program, wait_for_async};
+use ao_tests::nodes::{Liar, TestNode, wait_for_async};
 use rand::Rng;
 use serde_json::{Value, json};
 
@@ -128,28 +127,6 @@ fn wrong(states: &BTreeMap<String, Value>, acknowledged: &[Value]) -> Option<Str
         |table: &str| -> usize { states.values().map(|state| state[table].as_object().map_or(0, |t| t.len())).sum() };
     let totals = ["Sent", "Credited", "Debit_notices", "Credit_notices"].map(total);
     (totals != [totals[0]; 4]).then(|| format!("sent, credited, notices of debit and credit: {totals:?}"))
-}
-
-/// A compute unit that lies, until it is dropped.
-struct Liar(Child);
-
-impl Liar {
-    fn start(lie: &str, data: &Path, join: &str) -> Liar {
-        std::fs::create_dir_all(data.join(lie)).unwrap();
-        // That of a node which joins nobody.
-        let network = data.join("network.json");
-        std::fs::write(&network, Network::open("local").to_json()).unwrap();
-        let mut command = Command::new(program().with_file_name("ao-byzantine-cu"));
-        command.args(["--lie", lie, "--join", join, "--network"]).arg(&network).arg("--data").arg(data.join(lie));
-        Liar(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap())
-    }
-}
-
-impl Drop for Liar {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,11 +1,12 @@
 //! Somebody who sees what travels and sends what they like: forged origins, replays, mutations, garbage. They have a
 //! wallet of their own and no unit's; whatever they do, it must change no log and hold nobody up.
 
+use ao_protocol::certificate::Certificate;
 use ao_protocol::id::{Address, Id};
 use ao_protocol::item::{DataItem, ItemBuilder, VerifiedItem};
 use ao_protocol::origin::{Origin, OutboxIndex, OutboxKind};
 use ao_protocol::wallet::{Signer, Wallet};
-use ao_protocol::wire::{EntryBytes, Gossip, ItemBytes, Request, SubmissionBytes};
+use ao_protocol::wire::{self, EntryBytes, Gossip, ItemBytes, Request, SubmissionBytes};
 use rand::Rng;
 use rand::rngs::StdRng;
 
@@ -20,6 +21,7 @@ pub(super) struct Attacker {
     items: Vec<ItemBytes>,
     entries: Vec<EntryBytes>,
     submits: Vec<Vec<SubmissionBytes>>,
+    certificates: Vec<Certificate>,
     /// The users' processes, which everybody knows.
     processes: Vec<Id>,
     requests: u64,
@@ -36,7 +38,15 @@ fn remember<T>(memory: &mut Vec<T>, thing: T, place: usize) {
 impl Attacker {
     pub(super) fn new(processes: Vec<Id>) -> Attacker {
         let wallet = Attacker::wallet();
-        Attacker { wallet, items: Vec::new(), entries: Vec::new(), submits: Vec::new(), processes, requests: 0 }
+        Attacker {
+            wallet,
+            items: Vec::new(),
+            entries: Vec::new(),
+            submits: Vec::new(),
+            certificates: Vec::new(),
+            processes,
+            requests: 0,
+        }
     }
 
     /// Their wallet.
@@ -60,6 +70,9 @@ impl Attacker {
             }
             // More than a peer can see: what messengers ask schedulers, before there is a slot.
             Packet::Request(_, Request::Submit(submissions)) => {
+                for certificate in submissions.iter().filter_map(|one| one.certificate.as_ref()) {
+                    remember(&mut self.certificates, (**certificate).clone(), place);
+                }
                 remember(&mut self.submits, submissions.clone(), place);
             }
             _ => {}
@@ -72,7 +85,7 @@ impl Attacker {
         let claimed = if rng.random() { own } else { messengers[rng.random_range(0..messengers.len())] };
         let submit =
             |item: Vec<u8>| vec![SubmissionBytes { item: ItemBytes(item), messenger: claimed, certificate: None }];
-        let submissions = match rng.random_range(0..7) {
+        let submissions = match rng.random_range(0..9) {
             0 => submit(self.forged(rng).bytes().to_vec()),
             // What they saw, in their own name.
             1 => submit(self.seen(rng)),
@@ -82,7 +95,13 @@ impl Attacker {
                 0 => Vec::new(),
                 count => self.submits[rng.random_range(0..count)].clone(),
             },
-            5 => submit((0..rng.random_range(0..2000)).map(|_| rng.random()).collect()),
+            5 | 6 => {
+                // As a messenger that everybody trusts, perhaps: with a certificate of something else, or an altered
+                // one.
+                let item = ItemBytes(self.forged(rng).bytes().to_vec());
+                vec![SubmissionBytes { item, messenger: own, certificate: self.certificate(rng).map(Box::new) }]
+            }
+            7 => submit((0..rng.random_range(0..2000)).map(|_| rng.random()).collect()),
             _ => return self.gossip(rng),
         };
         // In the name of another messenger, or their own.
@@ -90,6 +109,20 @@ impl Attacker {
         let submissions = submissions.into_iter().map(claim).collect();
         self.requests += 1;
         Packet::Request(self.requests, Request::Submit(submissions))
+    }
+
+    /// A certificate that they saw, often with one byte changed.
+    fn certificate(&self, rng: &mut StdRng) -> Option<Certificate> {
+        let seen = match self.certificates.len() {
+            0 => return None,
+            count => &self.certificates[rng.random_range(0..count)],
+        };
+        let mut bytes = wire::encode(seen);
+        if rng.random() {
+            let place = rng.random_range(0..bytes.len());
+            bytes[place] ^= 1 << rng.random_range(0..8);
+        }
+        wire::decode(&bytes).ok()
     }
 
     fn process(&self, rng: &mut StdRng) -> Id {

@@ -3,15 +3,17 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ao_protocol::attestation::Seen;
+use ao_protocol::attestation::{Attestation, Seen};
+use ao_protocol::backfill::Hole;
 use ao_protocol::dissent::{Dissent, Perjury};
-use ao_protocol::id::{Address, Id};
+use ao_protocol::id::{Address, Digest, Id};
 use ao_protocol::item::VerifiedItem;
 use ao_protocol::log::{Batch, Computed, DeadLetter, Delivery, Durability, Log, LogError, MemoryLog, Tip};
 use ao_protocol::origin::DeliveryId;
 use ao_protocol::outcome::OutcomeRecord;
 use ao_protocol::process::Process;
 use ao_protocol::race::Account;
+use ao_protocol::resume::Resumption;
 use ao_protocol::wire::EntryBytes;
 
 /// When the next commit crashes the node.
@@ -65,6 +67,12 @@ impl Disk {
     /// Makes the next commit crash.
     pub(super) fn set_trap(&self, trap: Trap) {
         self.state().trap = Some(trap);
+    }
+
+    /// A copy of what is on it for good.
+    pub(super) fn backup(&self) -> Disk {
+        let durable = self.state().durable.clone();
+        Disk { current: durable.clone(), state: Mutex::new(State { durable, ..State::default() }) }
     }
 
     /// What is left after a crash of the machine.
@@ -134,6 +142,33 @@ impl Log for Disk {
     }
     fn evaluated(&self, process: &Id) -> Result<Option<u64>, LogError> {
         self.current.evaluated(process)
+    }
+    fn base(&self, process: &Id) -> Result<Option<u64>, LogError> {
+        self.current.base(process)
+    }
+    fn hole(&self, process: &Id) -> Result<Option<Hole>, LogError> {
+        self.current.hole(process)
+    }
+    fn rebuilt(&self, process: &Id, slot: u64) -> Result<Option<Digest>, LogError> {
+        self.current.rebuilt(process, slot)
+    }
+    fn last_rebuilt(&self, process: &Id, until: u64) -> Result<Option<(u64, Digest)>, LogError> {
+        self.current.last_rebuilt(process, until)
+    }
+    fn checkpoints(&self, process: &Id, slot: u64) -> Result<Vec<Attestation>, LogError> {
+        self.current.checkpoints(process, slot)
+    }
+    fn last_checkpoint(&self, process: &Id, until: u64) -> Result<Option<u64>, LogError> {
+        self.current.last_checkpoint(process, until)
+    }
+    fn resumption(&self, process: &Id) -> Result<Resumption, LogError> {
+        self.current.resumption(process)
+    }
+    fn on_branch(&self, process: &Id, slot: u64) -> Result<Option<Id>, LogError> {
+        self.current.on_branch(process, slot)
+    }
+    fn rewound(&self) -> u64 {
+        self.current.rewound()
     }
     fn attestation(&self, process: &Id, unit: &Address, slot: u64) -> Result<Option<Seen>, LogError> {
         self.current.attestation(process, unit, slot)

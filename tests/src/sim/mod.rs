@@ -7,6 +7,8 @@ mod disk;
 mod liar;
 mod machine;
 mod node;
+mod owner;
+mod plan;
 mod world;
 
 pub use world::{Sabotage, run};

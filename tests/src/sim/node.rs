@@ -1,15 +1,17 @@
 //! One simulated node: the real rules of the protocol, driven by packets and ticks instead of tasks and sockets.
 
+mod adopt;
+mod branches;
 mod packets;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ao_protocol::agreement::{certain, counted};
 use ao_protocol::announcement::Role;
-use ao_protocol::attestation::{Attestation, Claim};
+use ao_protocol::attestation::Claim;
 use ao_protocol::attested::AttestedBytes;
 use ao_protocol::attesting::{Act, AttestError, Attesting};
+use ao_protocol::branch::Trace;
 use ao_protocol::compute::{self, Attestor};
 use ao_protocol::dissent;
 use ao_protocol::id::{Address, Digest, Id};
@@ -19,9 +21,10 @@ use ao_protocol::messenger::{Messenger, Submit};
 use ao_protocol::process::Process;
 use ao_protocol::race::{self, Commits};
 use ao_protocol::repair::Repair;
+use ao_protocol::resume::Resume;
 use ao_protocol::scheduler::Submission;
 use ao_protocol::trust::Trust;
-use ao_protocol::wallet::Wallet;
+use ao_protocol::wallet::{Signer, Wallet};
 use ao_protocol::wire::{Gossip, ItemBytes, Request, Response, SubmissionBytes};
 
 use super::disk::Disk;
@@ -75,6 +78,8 @@ pub(super) struct Node {
     early_cursor: bool,
     /// How its compute unit lies, if it does.
     pub lie: Option<Lie>,
+    /// For showing that the checks notice: it does not hear of resumes.
+    pub deaf: bool,
 }
 
 #[derive(Default)]
@@ -94,11 +99,34 @@ struct Volatile {
 /// What an answer is for.
 enum Waiting {
     Delivery(Box<Submit>),
-    User { number: usize, item: Box<VerifiedItem>, scheduler: Address },
-    Range { process: Id },
-    Tips { peer: usize },
-    Outcomes { process: Id, first: u64 },
+    User {
+        number: usize,
+        item: Box<VerifiedItem>,
+        scheduler: Address,
+    },
+    Range {
+        process: Id,
+        peer: usize,
+    },
+    Tips {
+        peer: usize,
+    },
+    Outcomes {
+        process: Id,
+        first: u64,
+    },
     Attestations,
+    Resumes,
+    /// A branch on its way in.
+    Branch {
+        peer: usize,
+        resume: Box<Resume>,
+        trace: Box<Trace>,
+    },
+    /// Where two branches part.
+    Difference {
+        process: Id,
+    },
 }
 
 type Done = Result<Vec<Effect>, LogError>;
@@ -115,7 +143,7 @@ impl Node {
         early_cursor: bool,
     ) -> Node {
         let volatile = Volatile::default();
-        Node { index, disk, up: true, roles, wallet, trust, addresses, volatile, early_cursor, lie: None }
+        Node { index, disk, up: true, roles, wallet, trust, addresses, volatile, early_cursor, lie: None, deaf: false }
     }
 
     /// The machine crashes.
@@ -138,6 +166,11 @@ impl Node {
             self.disk.commit(batch, Durability::Synced)?;
         }
         Ok(Vec::new())
+    }
+
+    /// Its unit's address.
+    pub(super) fn address(&self) -> Address {
+        self.wallet.address()
     }
 
     fn plays(&self, role: Role) -> bool {
@@ -167,7 +200,7 @@ impl Node {
         for id in late {
             match self.volatile.waiting.remove(&id) {
                 Some((_, Waiting::Delivery(submit))) => self.volatile.messenger.on_failure(&submit, now),
-                Some((_, Waiting::Range { process })) => self.volatile.repair.on_failure(&process, now),
+                Some((_, Waiting::Range { process, .. })) => self.volatile.repair.on_failure(&process, now),
                 _ => {}
             }
         }
@@ -180,6 +213,7 @@ impl Node {
         }
         for process in self.processes()? {
             self.judge(&process, now)?;
+            self.look_at_branches(&process, now, &mut effects)?;
             self.ask_for_attestations(&process, now, &mut effects)?;
         }
         self.pump(now, &mut effects)?;
@@ -190,7 +224,8 @@ impl Node {
     fn pump(&mut self, now: u64, effects: &mut Vec<Effect>) -> Result<(), LogError> {
         for fetch in self.volatile.repair.fetches(&self.disk, now)? {
             let request = Request::Range { process: fetch.process, from: fetch.from };
-            self.ask(fetch.peer, request, now, Waiting::Range { process: fetch.process }, effects);
+            let waiting = Waiting::Range { process: fetch.process, peer: fetch.peer };
+            self.ask(fetch.peer, request, now, waiting, effects);
         }
         for process in self.processes()? {
             match self.plays(Role::Cu) {
@@ -278,65 +313,6 @@ impl Node {
         self.disk.process(id)
     }
 
-    /// What units that count attested of the slots from `first` on.
-    pub(in crate::sim) fn attested(&self, process: &Process, first: u64) -> Result<Vec<Attestation>, LogError> {
-        let units = counted(&self.disk, process, &self.trust)?;
-        let mut attested = Vec::new();
-        for unit in &units {
-            let next = self.disk.next_attestation(&process.id(), unit, first)?;
-            let last = self.disk.last_attestation(&process.id(), unit, u64::MAX)?;
-            attested.extend(next.into_iter().chain(last).map(|seen| seen.attestation));
-        }
-        attested.retain(|attestation| attestation.claim().slot >= first);
-        Ok(attested)
-    }
-
-    fn adopt(&mut self, id: &Id, now: u64, effects: &mut Vec<Effect>) -> Result<(), LogError> {
-        let busy = self.volatile.waiting.values().any(|(_, waiting)| match waiting {
-            Waiting::Outcomes { process, .. } => process == id,
-            _ => false,
-        });
-        let Some(tip) = self.disk.tip(id)? else { return Ok(()) };
-        let first = self.disk.computed(id)?.map_or(0, |computed| computed.slot + 1);
-        let Some(process) = self.process(id)? else { return Ok(()) };
-        if busy || first > tip.slot {
-            return Ok(());
-        }
-        let mut attested = self.attested(&process, first)?;
-        attested.retain(|attestation| attestation.claim().slot <= tip.slot);
-        // Another one each time: some may lie.
-        let candidate = self.volatile.compared % attested.len().max(1);
-        let units: BTreeSet<Address> = attested.iter().map(Attestation::unit).collect();
-        if units.len() < process.compute_quorum as usize {
-            return Ok(());
-        }
-        if let Some(attestation) = attested.get(candidate)
-            && let Some(peer) = self.node_of(&attestation.unit())
-        {
-            let request = Request::Outcomes { process: *id, from: first, to: attestation.claim().slot };
-            self.ask(peer, request, now, Waiting::Outcomes { process: *id, first }, effects);
-        }
-        Ok(())
-    }
-
-    /// Gossip may have been lost: asks the units in turn where too few are known to agree.
-    fn ask_for_attestations(&mut self, id: &Id, now: u64, effects: &mut Vec<Effect>) -> Result<(), LogError> {
-        let (Some(tip), Some(process)) = (self.disk.tip(id)?, self.process(id)?) else { return Ok(()) };
-        let sure = certain(&self.disk, &process, &self.trust)?;
-        let asked = |(_, waiting): &(u64, Waiting)| matches!(waiting, Waiting::Attestations);
-        if sure >= Some(tip.slot) || self.volatile.waiting.values().any(asked) {
-            return Ok(());
-        }
-        let units = self.trust.compute_units(&process);
-        if let Some(unit) = units.get(self.volatile.compared % units.len().max(1))
-            && let Some(peer) = self.node_of(unit).filter(|peer| *peer != self.index)
-        {
-            let request = Request::Attestations { process: *id, from: sure.map_or(0, |sure| sure + 1) };
-            self.ask(peer, request, now, Waiting::Attestations, effects);
-        }
-        Ok(())
-    }
-
     /// What no messenger may do.
     fn move_cursors(&self) -> Result<(), LogError> {
         let mut batch = Batch::new();
@@ -386,7 +362,7 @@ impl Node {
                 self.ask(peer, Request::Attestations { process, from }, now, Waiting::Attestations, effects);
             }
         }
-        let batch = self.volatile.messenger.settle();
+        let batch = self.volatile.messenger.settle(&self.disk)?;
         if !batch.is_empty() {
             self.disk.commit(batch, Durability::Relaxed)?;
         }

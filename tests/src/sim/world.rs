@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ao_protocol::announcement::Role;
 use ao_protocol::id::{Address, Id};
 use ao_protocol::item::{ItemBuilder, VerifiedItem};
-use ao_protocol::log::LogError;
+use ao_protocol::log::{Log, LogError};
 use ao_protocol::network::Network;
 use ao_protocol::trust::Trust;
 use ao_protocol::wallet::{Signer, Wallet};
@@ -18,18 +18,20 @@ use rand::{Rng, SeedableRng};
 
 use super::attacker::Attacker;
 use super::checks;
-use super::disk::{Disk, Trap};
+use super::disk::Disk;
 use super::liar::Lie;
 use super::node::{Effect, Node, Packet};
+use super::owner;
+use super::plan::Event;
 
 /// Faults happen until then, in virtual milliseconds.
-const FAULTS_END: u64 = 20_000;
+pub(super) const FAULTS_END: u64 = 20_000;
 /// All must be well by then.
 const RUN_END: u64 = 240_000;
 /// Which of the users' processes comes late.
-const LATE: usize = 2;
+pub(super) const LATE: usize = 2;
 /// Time between two ticks of a node.
-const TICK: u64 = 100;
+pub(super) const TICK: u64 = 100;
 /// Users try again after this time.
 const USER_RETRY: u64 = 1_500;
 
@@ -38,6 +40,10 @@ const ROLES: [&[Role]; 8] =
     [&[Role::Su], &[Role::Su], &[Role::Mu], &[Role::Mu], &[Role::Cu], &[Role::Cu, Role::Mu], &[Role::Cu], &[]];
 /// The node whose compute unit lies in some runs.
 const LIAR: usize = 6;
+/// The node that does not hear of resumes where that is to be noticed.
+const DEAF: usize = 7;
+/// Time between two looks of owners at their processes.
+const OWNERS_LOOK: u64 = 3_000;
 
 /// Ways to break a rule on purpose, to show that the checks notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +58,8 @@ pub enum Sabotage {
     TrustedAttacker,
     /// A compute unit lies, and processes ask for one word only.
     TrustedLiar,
+    /// A node does not hear what owners say of branches.
+    DeafFollower,
 }
 
 /// A run.
@@ -65,34 +73,29 @@ pub(super) struct World {
     /// A run in which processes sent less than this would test nothing.
     pub expected_deliveries: usize,
     now: u64,
-    rng: StdRng,
+    pub rng: StdRng,
     queue: BinaryHeap<Reverse<(u64, u64, usize)>>,
     events: BTreeMap<usize, Event>,
     next_event: usize,
     /// Which side of a partition each node is on.
     sides: Vec<bool>,
     loss: f64,
-    users: Vec<User>,
+    pub users: Vec<User>,
     attacker: Attacker,
     /// Units that may deliver.
     pub messengers: Vec<Address>,
+    /// A scheduler's disk as it once was.
+    backup: Option<Disk>,
+    /// Whether a scheduler came back with an older disk.
+    pub restored: bool,
+    /// How often owners resumed a process.
+    pub resumed: u64,
 }
 
-struct User {
-    item: VerifiedItem,
-    acknowledged: bool,
-}
-
-enum Event {
-    Arrive { from: usize, to: usize, packet: Packet },
-    Tick(usize),
-    User(usize),
-    Crash(usize),
-    Trap(usize, Trap),
-    Attack,
-    Redrive(usize),
-    Restart(usize),
-    Partition(Vec<bool>),
+/// A message that a user sends until it has its slot.
+pub(super) struct User {
+    pub item: VerifiedItem,
+    pub acknowledged: bool,
 }
 
 /// Runs one seed; the text says what is broken.
@@ -132,6 +135,15 @@ impl World {
         network.messengers.truncate(rng.random_range(1..=network.messengers.len()));
         let addresses: Vec<(Address, Vec<Role>)> =
             wallets.iter().zip(ROLES).map(|(wallet, roles)| (wallet.address(), roles.to_vec())).collect();
+        // Where a unit may lie two must agree, and then a messenger that everybody trusts may be the attacker.
+        let lies = [Lie::Output, Lie::Outbox, Lie::Perjury, Lie::Silence];
+        let liar = rng.random_bool(0.5) || sabotage == Some(Sabotage::TrustedLiar);
+        let lie = liar.then(|| lies[rng.random_range(0..lies.len())]);
+        let quorum = if lie.is_some() || rng.random() { 2 } else { 1 };
+        let quorum = if sabotage == Some(Sabotage::TrustedLiar) { 1 } else { quorum };
+        if quorum > 1 && rng.random() {
+            network.messengers.push(Attacker::wallet().address());
+        }
         let messengers = network.messengers.clone();
         let mut believing = network.clone();
         believing.messengers.push(Attacker::wallet().address());
@@ -151,12 +163,6 @@ impl World {
             Node::new(index, ROLES[index].to_vec(), wallet, trust, addresses.clone(), disk, early)
         };
         let schedulers = [wallets[0].address(), wallets[1].address()];
-        // Where a unit may lie two must agree, and the messenger that everybody trusts may be the attacker.
-        let lies = [Lie::Output, Lie::Outbox, Lie::Perjury, Lie::Silence];
-        let liar = rng.random_bool(0.5) || sabotage == Some(Sabotage::TrustedLiar);
-        let lie = liar.then(|| lies[rng.random_range(0..lies.len())]);
-        let quorum = if lie.is_some() || rng.random() { 2 } else { 1 };
-        let quorum = if sabotage == Some(Sabotage::TrustedLiar) { 1 } else { quorum };
         let users = users(&mut rng, &schedulers, quorum);
         let processes = users.iter().filter(|user| user.item.target().is_none()).map(|user| user.item.id()).collect();
         let mut world = World {
@@ -174,57 +180,42 @@ impl World {
             users,
             attacker: Attacker::new(processes),
             messengers,
+            backup: None,
+            restored: false,
+            resumed: 0,
         };
         world.nodes[LIAR].lie = lie;
+        world.nodes[DEAF].deaf = sabotage == Some(Sabotage::DeafFollower);
         world.plan();
         world
     }
 
-    /// Plans ticks, users and faults.
-    fn plan(&mut self) {
-        for node in 0..self.nodes.len() {
-            let at = self.rng.random_range(0..TICK);
-            self.at(at, Event::Tick(node));
-        }
-        for user in 0..self.users.len() {
-            // Spawns first, so that there is something to send to; the rest anywhere in the time of faults.
-            // But one process comes late: others send to it before it is there.
-            let at = match self.users[user].item.target() {
-                None if user == LATE => self.rng.random_range(0..10_000),
-                None => 0,
-                Some(_) => self.rng.random_range(500..15_000),
-            };
-            self.at(at, Event::User(user));
-        }
-        for _ in 0..self.rng.random_range(0..12) {
-            let (at, node) = (self.rng.random_range(0..FAULTS_END), self.rng.random_range(0..self.nodes.len()));
-            let event = match self.rng.random_range(0..4) {
-                0 => Event::Crash(node),
-                1 => Event::Trap(node, Trap::Before),
-                2 => Event::Trap(node, Trap::Full),
-                _ => Event::Trap(node, Trap::After),
-            };
-            self.at(at, event);
-        }
-        for _ in 0..self.rng.random_range(0..4) {
-            let at = self.rng.random_range(0..FAULTS_END);
-            let sides = (0..self.nodes.len()).map(|_| self.rng.random()).collect();
-            self.at(at, Event::Partition(sides));
-            let healed = self.rng.random_range(at..FAULTS_END);
-            self.at(healed, Event::Partition(vec![true; self.nodes.len()]));
-        }
-        self.at(FAULTS_END, Event::Partition(vec![true; self.nodes.len()]));
-        for _ in 0..self.rng.random_range(0..60) {
-            let at = self.rng.random_range(0..FAULTS_END);
-            self.at(at, Event::Attack);
-        }
-        for _ in 0..self.rng.random_range(0..3) {
-            let (at, node) = (self.rng.random_range(5_000..30_000), self.rng.random_range(0..self.nodes.len()));
-            self.at(at, Event::Redrive(node));
-        }
+    /// Whether every slot that a node has is on another node's disk for good.
+    fn is_known_elsewhere(&self, node: usize) -> bool {
+        let others: Vec<Disk> =
+            self.nodes.iter().filter(|other| other.index != node).map(|other| other.disk.backup()).collect();
+        let has = |log: &Disk, process: &Id, slot: u64| log.entry_bytes(process, slot).ok().flatten();
+        let own = &self.nodes[node].disk;
+        own.tips(None, 1000).is_ok_and(|tips| {
+            tips.iter().all(|(process, tip)| {
+                let last = has(own, process, tip.slot);
+                others.iter().any(|other| has(other, process, tip.slot) == last)
+            })
+        })
     }
 
-    fn at(&mut self, at: u64, event: Event) {
+    /// One of the two schedulers.
+    pub(super) fn scheduler(&mut self) -> Address {
+        let index = self.rng.random_range(0..2);
+        self.nodes[index].address()
+    }
+
+    /// A user sends a message again.
+    pub(super) fn send_again(&mut self, user: usize) {
+        self.at(self.now, Event::User(user));
+    }
+
+    pub(super) fn at(&mut self, at: u64, event: Event) {
         self.next_event += 1;
         self.events.insert(self.next_event, event);
         self.queue.push(Reverse((at, self.next_event as u64, self.next_event)));
@@ -267,6 +258,21 @@ impl World {
                     self.done(node, done);
                 }
             }
+            Event::Backup(node) => self.backup = Some(self.nodes[node].disk.backup()),
+            Event::Restore(node) => {
+                // What nobody else has yet would be lost for good: that is no dispute.
+                if !self.is_known_elsewhere(node) {
+                    self.at(self.now + 300, Event::Restore(node));
+                } else if let Some(backup) = self.backup.take() {
+                    self.crash(node);
+                    self.nodes[node].disk = backup;
+                    self.restored = true;
+                }
+            }
+            Event::Owner => {
+                owner::look(self);
+                self.at(self.now + OWNERS_LOOK, Event::Owner);
+            }
             Event::Trap(node, trap) => self.nodes[node].disk.set_trap(trap),
             Event::Restart(node) => self.nodes[node].up = true,
             Event::Partition(sides) => self.sides = sides,
@@ -308,7 +314,7 @@ impl World {
     }
 
     /// A packet goes out: it may be lost, come late, or come twice. Late packets overtake one another.
-    fn send(&mut self, from: usize, to: usize, packet: Packet) {
+    pub(super) fn send(&mut self, from: usize, to: usize, packet: Packet) {
         if from < self.nodes.len() {
             self.attacker.see(&packet);
         }
@@ -347,7 +353,7 @@ fn over_the_wire(packet: Packet) -> Packet {
 
 /// What users send: processes on both schedulers, then messages that make them send, spawn, assign and fail.
 fn users(rng: &mut StdRng, schedulers: &[Address; 2], quorum: u32) -> Vec<User> {
-    let wallet = Wallet::ed25519_from_seed([200; 32]);
+    let wallet = owner::wallet();
     let sign = |item: ItemBuilder| match item.sign(&wallet) {
         Ok(item) => User { item, acknowledged: false },
         Err(cause) => panic!("a user's item can be signed: {cause}"),

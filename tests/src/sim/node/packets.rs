@@ -2,22 +2,21 @@
 
 use ao_protocol::agreement::counted;
 use ao_protocol::announcement::Role;
-use ao_protocol::assignment::Assignment;
 use ao_protocol::attestation::Attestation;
 use ao_protocol::attested::AttestedBytes;
 use ao_protocol::commit::Commit;
 use ao_protocol::compute;
 use ao_protocol::dissent::{self, Perjury, Taken};
 use ao_protocol::entry::Entry;
-use ao_protocol::id::{Address, Id};
+use ao_protocol::id::Address;
 use ao_protocol::item::{DataItem, VerifiedItem};
-use ao_protocol::log::{Batch, Durability, Log, LogError, MAX_PAGE};
+use ao_protocol::log::{Batch, Durability, Log, LogError, MAX_PAGE, Place};
 use ao_protocol::outcome::OutcomeRecord;
 use ao_protocol::process::Process;
-use ao_protocol::repair::{Accepted, accept};
+use ao_protocol::repair::{Accepted, WrongEntry, accept};
 use ao_protocol::scheduler::{Moment, Refusal, Submission, assign, read_receipt};
 use ao_protocol::wallet::Signer;
-use ao_protocol::wire::{EntryBytes, Gossip, ItemBytes, Request, Response, SubmissionBytes};
+use ao_protocol::wire::{EntryBytes, Gossip, ItemBytes, Request, Response, SubmissionBytes, TipBytes};
 
 use super::{Done, Effect, Node, Packet, Waiting};
 
@@ -51,23 +50,26 @@ impl Node {
         effects: &mut Vec<Effect>,
     ) -> Result<(), LogError> {
         let Some(item) = verified(bytes) else { return Ok(()) };
-        let spawn = match item.target() {
-            None => Some(item.clone()),
-            Some(target) => self.disk.item(&target)?,
+        let scheduler = match item.target() {
+            None => Process::read(&item).ok().map(|process| process.scheduler()),
+            Some(target) => match self.disk.process(&target)? {
+                Some(process) => Some(process.scheduler()),
+                None => self.disk.item(&target)?.and_then(|item| Process::read(&item).ok()).map(|one| one.scheduler()),
+            },
         };
-        let Some(process) = spawn.and_then(|spawn| Process::read(&spawn).ok()) else { return Ok(()) };
-        let Some(peer) = self.node_of(&process.scheduler) else { return Ok(()) };
+        let Some(scheduler) = scheduler else { return Ok(()) };
+        let Some(peer) = self.node_of(&scheduler) else { return Ok(()) };
         let messenger = self.wallet.address();
         let bytes = ItemBytes(item.bytes().to_vec());
         let request = Request::Submit(vec![SubmissionBytes { item: bytes, messenger, certificate: None }]);
-        let waiting = Waiting::User { number, item: Box::new(item), scheduler: process.scheduler };
+        let waiting = Waiting::User { number, item: Box::new(item), scheduler };
         self.ask(peer, request, now, waiting, effects);
         Ok(())
     }
 
     fn on_gossip(&mut self, from: usize, gossip: Gossip, now: u64, effects: &mut Vec<Effect>) -> Result<(), LogError> {
         match gossip {
-            Gossip::Entries(entries) => self.take(from, &entries).map(drop),
+            Gossip::Entries(entries) => self.take(from, &entries, now, effects).map(drop),
             Gossip::Attestations(attested) => self.take_attestations(attested, now, effects),
             Gossip::Commits(commits) => {
                 for commit in commits.iter().filter_map(|bytes| Commit::verify(bytes).ok()) {
@@ -80,6 +82,8 @@ impl Node {
                 Ok(())
             }
             Gossip::Perjury(perjury) => self.take_perjury(&perjury),
+            Gossip::Evidence(one, other) => self.take_evidence(&(one, other)),
+            Gossip::Resume(bytes) => self.take_resume(bytes, effects),
             _ => Ok(()),
         }
     }
@@ -93,9 +97,15 @@ impl Node {
     }
 
     /// Takes entries in; gives how many were new.
-    fn take(&mut self, from: usize, entries: &[EntryBytes]) -> Result<usize, LogError> {
+    fn take(
+        &mut self,
+        from: usize,
+        entries: &[EntryBytes],
+        now: u64,
+        effects: &mut Vec<Effect>,
+    ) -> Result<usize, LogError> {
         let mut batch = Batch::new();
-        let mut new = 0;
+        let (mut new, mut disputed) = (0, None);
         for bytes in entries {
             let Ok(entry) = Entry::verify(bytes) else { break };
             let (process, slot) = (entry.process(), entry.slot());
@@ -105,12 +115,30 @@ impl Node {
                     self.volatile.repair.on_claim(&self.disk, &from, &process, slot)?;
                     break;
                 }
-                Ok(Accepted::Known | Accepted::Evidence) => {}
+                Ok(Accepted::Known) => {}
+                Ok(Accepted::Evidence) => disputed = Some(process),
+                Ok(Accepted::Superseded) => break,
+                Ok(Accepted::Unresumed) => {
+                    if from < self.addresses.len() && from != self.index {
+                        self.ask(from, Request::Resumes(process), now, Waiting::Resumes, effects);
+                    }
+                    break;
+                }
+                Err(WrongEntry::Chain { .. }) if slot > 0 && from < self.addresses.len() && from != self.index => {
+                    // Its slot before that one contradicts ours.
+                    let request = Request::Range { process, from: slot - 1 };
+                    self.ask(from, request, now, Waiting::Range { process, peer: from }, effects);
+                    break;
+                }
                 Err(_) => break,
             }
         }
         if !batch.is_empty() {
-            self.disk.commit(batch, Durability::Relaxed)?;
+            let durability = if disputed.is_some() { Durability::Synced } else { Durability::Relaxed };
+            self.disk.commit(batch, durability)?;
+        }
+        if let Some(process) = disputed {
+            self.spread_evidence(&process, effects)?;
         }
         Ok(new)
     }
@@ -159,7 +187,12 @@ impl Node {
             Request::Submit(submissions) => self.schedule(submissions, now, effects)?,
             Request::Tips { after } => {
                 let tips = self.disk.tips(after.as_ref(), MAX_PAGE)?;
-                Response::Tips(tips.into_iter().map(|(process, tip)| (process, tip.slot)).collect())
+                let mut known = Vec::new();
+                for (process, tip) in tips {
+                    let epoch = self.disk.process(&process)?.map_or(0, |process| process.epoch());
+                    known.push(TipBytes { process, slot: tip.slot, epoch });
+                }
+                Response::Tips(known)
             }
             Request::Range { process, from } => {
                 let mut entries = Vec::new();
@@ -169,6 +202,8 @@ impl Node {
                 }
                 Response::Range(entries)
             }
+            Request::Below { process, below, .. } => Response::Range(self.below(&process, below)?),
+            Request::Resumes(process) => Response::Resumes(self.disk.resumption(&process)?.resumes),
             Request::Outcomes { process, from, to } => {
                 let mut records = Vec::new();
                 for slot in from..=to {
@@ -241,7 +276,7 @@ impl Node {
         match (waiting, response) {
             (Waiting::Delivery(submit), Response::Receipts(receipts)) => {
                 let read = |(submission, receipt): (&Submission, Result<ItemBytes, Refusal>)| {
-                    receipt.and_then(|bytes| place(bytes, &submission.item, &submit.scheduler))
+                    receipt.and_then(|bytes| place(&self.disk, bytes, &submission.item, &submit.scheduler))
                 };
                 let places: Vec<_> = submit.submissions.iter().zip(receipts).map(read).collect();
                 let batch = self.volatile.messenger.on_receipts(&self.disk, &submit, &places, &*self.wallet, now)?;
@@ -252,20 +287,39 @@ impl Node {
             (Waiting::Delivery(submit), _) => self.volatile.messenger.on_failure(&submit, now),
             (Waiting::User { number, item, scheduler }, Response::Receipts(receipts)) => {
                 if let Some(Ok(bytes)) = receipts.into_iter().next()
-                    && let Ok((process, slot)) = place(bytes, &item, &scheduler)
+                    && let Ok(Place { process, slot, .. }) = place(&self.disk, bytes, &item, &scheduler)
                 {
                     effects.push(Effect::Acknowledge(number, process, slot));
                 }
             }
-            (Waiting::Range { process }, Response::Range(entries)) => match self.take(self.index, &entries)? {
-                0 => self.volatile.repair.on_failure(&process, now),
-                _ => self.volatile.repair.on_progress(&process),
-            },
-            (Waiting::Range { process }, _) => self.volatile.repair.on_failure(&process, now),
-            (Waiting::Tips { peer }, Response::Tips(tips)) => {
-                for (process, slot) in tips {
-                    self.volatile.repair.on_claim(&self.disk, &peer, &process, slot)?;
+            (Waiting::Range { process, peer }, Response::Range(entries)) => {
+                match self.take(peer, &entries, now, effects)? {
+                    0 => self.volatile.repair.on_failure(&process, now),
+                    _ => self.volatile.repair.on_progress(&process),
                 }
+            }
+            (Waiting::Range { process, .. }, _) => self.volatile.repair.on_failure(&process, now),
+            (Waiting::Tips { peer }, Response::Tips(tips)) => {
+                for TipBytes { process, slot, epoch } in tips {
+                    let ours = self.disk.process(&process)?.map_or(0, |process| process.epoch());
+                    if epoch > ours {
+                        self.ask(peer, Request::Resumes(process), now, Waiting::Resumes, effects);
+                    }
+                    if epoch >= ours {
+                        self.volatile.repair.on_claim(&self.disk, &peer, &process, slot)?;
+                    }
+                }
+            }
+            (Waiting::Resumes, Response::Resumes(resumes)) => {
+                for bytes in resumes {
+                    self.take_resume(bytes, effects)?;
+                }
+            }
+            (Waiting::Branch { peer, resume, trace }, Response::Range(entries)) => {
+                self.follow_branch((peer, resume, trace), &entries, now, effects)?
+            }
+            (Waiting::Difference { process }, Response::Range(entries)) => {
+                self.compare_branch(&process, &entries, effects)?
             }
             (Waiting::Outcomes { process, first }, Response::Outcomes(records)) => {
                 if let Some(process) = self.process(&process)? {
@@ -285,14 +339,15 @@ impl Node {
     }
 }
 
-fn verified(bytes: ItemBytes) -> Option<VerifiedItem> {
+pub(super) fn verified(bytes: ItemBytes) -> Option<VerifiedItem> {
     DataItem::decode(bytes.0).ok()?.verify().ok()
 }
 
 /// Process and slot of a receipt that counts.
-fn place(bytes: ItemBytes, submitted: &VerifiedItem, scheduler: &Address) -> Result<(Id, u64), Refusal> {
+fn place(log: &dyn Log, bytes: ItemBytes, submitted: &VerifiedItem, scheduler: &Address) -> Result<Place, Refusal> {
     let busy = |cause: String| Refusal::Busy(cause);
     let item = verified(bytes).ok_or_else(|| busy("not verified".into()))?;
-    let Assignment { statement, .. } = read_receipt(item, submitted, scheduler).map_err(busy)?;
-    Ok((statement.process, statement.slot))
+    let assignment = read_receipt(log, item, submitted, scheduler).map_err(busy)?;
+    let (process, slot) = (assignment.statement.process, assignment.statement.slot);
+    Ok(Place { process, slot, assignment: assignment.id() })
 }
