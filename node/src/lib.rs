@@ -6,6 +6,8 @@
 //! | [`net`] | the swarm, in one task | publish, request, who is there |
 //! | [`vm`] | worker processes | a message's outcome |
 //! | [`drive`] | when each rule runs: a task or thread per role | receipts |
+//! | [`arweave`] | the dev chain, and what is said to gateways | where data is |
+//! | [`restore`] | nothing: it fills a log from Arweave | what came of it |
 //! | [`mod@node`] | nothing: it wires the parts together | |
 //!
 //! HTTP and the command line are thin: they translate. Roles never call each other; they meet in the log.
@@ -23,6 +25,7 @@ pub mod key_file;
 mod metrics;
 pub mod net;
 pub mod node;
+pub mod restore;
 pub mod runtime;
 pub mod store;
 pub mod vm;

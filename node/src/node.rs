@@ -22,6 +22,7 @@ use crate::arweave::{self, DevChain};
 use crate::drive::compute::{Computer, half_of_memory};
 use crate::drive::dead_letters::DeadLetters;
 use crate::drive::inbound::{Inbound, roles_text};
+use crate::drive::mirror::{self, Mirror};
 use crate::drive::repair::Follower;
 use crate::drive::scheduler::{Scheduler, Surroundings};
 use crate::drive::submit::Submitter;
@@ -66,6 +67,8 @@ pub struct Config {
     pub mdns: bool,
     /// How processes are evaluated.
     pub workers: Workers,
+    /// How the log is put on Arweave, if it is.
+    pub mirror: Option<mirror::Settings>,
 }
 
 /// What a compute unit's workers are, and may hold.
@@ -125,7 +128,7 @@ impl Node {
         };
         let world = World::new(log, net, network, wallet, config.roles.clone(), config.follow_shards);
         keep_runtime(&world)?;
-        let api = play_roles(&world, events, config.workers, config.dev_chain, metrics)?;
+        let api = play_roles(&world, events, (config.workers, config.dev_chain, config.mirror), metrics)?;
         let (stop, mut stopping) = watch::channel(false);
         let stopped = async move { drop(stopping.wait_for(|stop| *stop).await) };
         let served = tokio::spawn(api.serve(listener, config.clients, stopped));
@@ -174,8 +177,7 @@ pub async fn run(config: Config) -> Result<()> {
 fn play_roles(
     world: &World,
     events: mpsc::Receiver<NetEvent>,
-    workers: Workers,
-    dev_chain: bool,
+    (workers, dev_chain, mirror): (Workers, bool, Option<mirror::Settings>),
     mut metrics: Registering,
 ) -> Result<Api> {
     let scheduler = match world.plays(Role::Su) {
@@ -214,7 +216,10 @@ fn play_roles(
             None
         }
     };
+    let mirror = mirror.map(|settings| Mirror::new(world.clone(), settings));
+    mirror.iter().for_each(|mirror| drop(tokio::spawn(mirror.clone().run())));
     measures::watch(&mut metrics, world, scheduler.as_ref(), computer.as_ref());
+    mirror.iter().for_each(|mirror| measures::watch_mirror(&mut metrics, mirror));
     let (dead_letters, redrives) = DeadLetters::new(world.clone());
     let parts = Parts {
         submitter: submitter.clone(),
@@ -222,6 +227,7 @@ fn play_roles(
         chain,
         dead_letters,
         follower: follower.clone(),
+        mirror,
     };
     let api = Api::new(world.clone(), parts, metrics.finish());
     tokio::spawn(branches::run(world.clone(), follower.clone()));

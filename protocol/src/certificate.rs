@@ -21,7 +21,7 @@ use crate::origin::{DeliveryId, Origin, OutboxKind};
 use crate::outcome::{EntryPath, OutboxEntry, OutboxList, next_chain};
 use crate::process::Process;
 use crate::trust::Trust;
-use crate::wire;
+use crate::wire::{self, FrameError};
 
 /// Most bytes of a certificate. The fields of an entry, beside its data, are the part that a process can make large.
 pub const MAX_CERTIFICATE_BYTES: usize = 128 * 1024;
@@ -112,15 +112,25 @@ impl Certificate {
         }))
     }
 
+    /// As it is hashed and kept for good: the same in all versions of the wire format.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        wire::encode_bare(self)
+    }
+
+    /// Reads one back.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Certificate, FrameError> {
+        wire::decode_bare(bytes)
+    }
+
     /// Bytes that it takes on the wire and on disk.
     pub fn size(&self) -> usize {
-        wire::encode(self).len()
+        self.to_bytes().len()
     }
 
     /// What an assignment names it by.
     pub fn hash(&self) -> Digest {
         let mut hasher = blake3::Hasher::new_derive_key("ao-node 2026 certificate");
-        hasher.update(&wire::encode(self));
+        hasher.update(&self.to_bytes());
         Digest::from(*hasher.finalize().as_bytes())
     }
 
@@ -428,6 +438,21 @@ mod tests {
         for wrong in [of_another_branch, sample.id(), Id::from([3; 32])] {
             assert!(verified(&wrong).is_err());
         }
+    }
+
+    #[test]
+    fn its_bytes_and_hash_are_the_same_for_ever() {
+        let certificate = Certificate {
+            fields: r#"{"Target":"x"}"#.into(),
+            data: Some(Digest::from([1; 32])),
+            path: wire::decode_bare(&[1, 0, 0]).unwrap(),
+            chain_before: Digest::from([2; 32]),
+            later_roots: vec![Digest::from([3; 32])],
+            attestations: vec![vec![4, 5]],
+        };
+        let bytes = certificate.to_bytes();
+        assert_eq!(Certificate::from_bytes(&bytes).unwrap(), certificate);
+        assert_eq!(certificate.hash().to_string(), "4GwVdBy5_qrKx8itVUh0QuECbTTiB8YE-7D51ftdXqQ");
     }
 
     #[test]

@@ -81,24 +81,31 @@ impl Entry {
             item(bytes.0.clone()).map_err(|cause| EntryError::Item { part, cause })
         };
         let assignment = Assignment::read(part("assignment", &bytes.assignment)?)?;
+        let body = bytes.item.as_ref().map(|body| part("item", body)).transpose()?;
+        let proof = bytes.proof.as_ref().map(|proof| part("proof", proof)).transpose()?;
+        Entry::assemble(assignment, body, proof, bytes.certificate.clone())
+    }
+
+    /// Puts verified parts together, if they belong together.
+    pub fn assemble(
+        assignment: Assignment,
+        item: Option<VerifiedItem>,
+        proof: Option<VerifiedItem>,
+        certificate: Option<Box<Certificate>>,
+    ) -> Result<Entry, EntryError> {
         if assignment.statement.cron.is_some() {
             let entry = Entry::of_firing(assignment);
-            if bytes.item.is_some() || bytes.proof.is_some() || bytes.certificate.is_some() {
+            if item.is_some() || proof.is_some() || certificate.is_some() {
                 return Err(EntryError::Mismatch("a cron's firing has no item"));
             }
             entry.check()?;
             return Ok(entry);
         }
-        let Some(body) = &bytes.item else {
+        let Some(item) = item else {
             let statement = &assignment.statement;
             return Err(EntryError::WithoutItem { process: statement.process, slot: statement.slot });
         };
-        let entry = Entry {
-            item: part("item", body)?,
-            proof: bytes.proof.as_ref().map(|proof| part("proof", proof)).transpose()?,
-            certificate: bytes.certificate.clone(),
-            assignment,
-        };
+        let entry = Entry { assignment, item, proof, certificate };
         entry.check()?;
         Ok(entry)
     }

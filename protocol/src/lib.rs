@@ -26,6 +26,7 @@ pub mod item;
 pub mod log;
 pub mod message;
 pub mod messenger;
+pub mod mirror;
 pub mod module;
 pub mod network;
 pub mod origin;

@@ -93,11 +93,14 @@ impl Cluster {
             );
         }
         let network = network_file(plan, &data)?;
+        let wallet = data.join("dev-wallet.json");
+        std::fs::write(&wallet, DEVELOPMENT_WALLET)?;
         let mut nodes: Vec<Node> = Vec::new();
         for (name, role, port) in plan.nodes() {
-            let join = nodes.first().map(|gateway| gateway.multiaddr.clone());
-            let start =
-                Start { name: &name, role, folder: data.join(&name), network: &network, port, join: join.as_deref() };
+            let gateway = nodes.first().map(|gateway| (gateway.multiaddr.clone(), gateway.http_url.clone()));
+            let gateway = gateway.as_ref().map(|(multiaddr, url)| (multiaddr.as_str(), url.as_str()));
+            let folder = data.join(&name);
+            let start = Start { name: &name, role, folder, network: &network, port, gateway, wallet: &wallet };
             nodes.push(Node::start(start).await?);
         }
         let gateway = nodes.first().map(|gateway| gateway.multiaddr.clone()).unwrap_or_default();
@@ -175,7 +178,6 @@ impl Cluster {
 
     fn write_file(&self, network: &Path) -> Result<()> {
         let wallet = self.data.join("dev-wallet.json");
-        std::fs::write(&wallet, DEVELOPMENT_WALLET)?;
         let url = |role: &str| -> Result<String> { Ok(self.first(role)?.http_url.clone()) };
         let entry = |node: &Node| NodeEntry {
             name: node.name.clone(),

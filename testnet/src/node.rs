@@ -42,7 +42,10 @@ pub(crate) struct Start<'a> {
     pub(crate) folder: PathBuf,
     pub(crate) network: &'a Path,
     pub(crate) port: u16,
-    pub(crate) join: Option<&'a str>,
+    /// Multiaddr and URL of the gateway, if this is not it.
+    pub(crate) gateway: Option<(&'a str, &'a str)>,
+    /// Who pays for what is mirrored to it.
+    pub(crate) wallet: &'a Path,
 }
 
 /// The node program, which is built beside this one.
@@ -82,8 +85,15 @@ impl Node {
         if start.role == "none" {
             arguments.push("--dev-chain".to_string());
         }
-        if let Some(join) = start.join {
-            arguments.extend(["--join".to_string(), join.to_string()]);
+        if let Some((multiaddr, url)) = start.gateway {
+            arguments.extend(["--join".to_string(), multiaddr.to_string()]);
+            if start.role == "su" {
+                let wallet = start.wallet.display().to_string();
+                // The chain of a local network has no forks, and its users don't want to wait.
+                let mirror = ["--mirror-seconds", "2", "--mirror-confirmations", "1"];
+                let mirror = [&["--arweave", url, "--arweave-wallet", &wallet], &mirror[..]].concat();
+                arguments.extend(mirror.into_iter().map(str::to_string));
+            }
         }
         let mut node = Node {
             name: start.name.to_string(),

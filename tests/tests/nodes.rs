@@ -33,6 +33,8 @@ mod hyperbeam;
 mod legacy;
 #[path = "nodes/local.rs"]
 mod local;
+#[path = "nodes/mirror.rs"]
+mod mirror;
 #[path = "nodes/network.rs"]
 mod network;
 #[path = "nodes/partition.rs"]

@@ -3,7 +3,9 @@
 mod block;
 mod dev_chain;
 mod follow;
+mod gateway;
 
 pub use block::{Block, BlockId, NoBlockId};
 pub use dev_chain::{ChunkRefusal, DevChain, MAX_DATA_BYTES, PostRefusal, price};
 pub use follow::run as follow;
+pub use gateway::{FoundData, Gateway, GatewayError, Page, Status, Terms};

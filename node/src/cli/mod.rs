@@ -4,9 +4,12 @@ pub(crate) mod client;
 mod dead_letters;
 mod eval;
 mod log;
+mod mirror;
+mod mirroring;
 pub(crate) mod output;
 mod peers;
 mod race;
+mod restore;
 mod result;
 mod resume;
 mod send;
@@ -32,6 +35,8 @@ use clap::{Args, Parser, Subcommand};
 /// Where is my message?                  ao-node trace MESSAGE
 /// What could not be delivered?          ao-node dead-letters
 /// Who resolves my process?              ao-node race PROCESS
+/// How far is my log on Arweave?         ao-node mirror
+/// Rebuild it from there:                ao-node restore --arweave URL --process ID
 /// My process is disputed, or its scheduler is gone:   ao-node resume PROCESS
 #[derive(Debug, Parser)]
 #[command(version, verbatim_doc_comment, disable_help_subcommand = true)]
@@ -53,6 +58,8 @@ enum Command {
     Trace(trace::Trace),
     DeadLetters(dead_letters::DeadLetters),
     Race(race::Race),
+    Mirror(mirror::Mirror),
+    Restore(restore::Restore),
     Resume(resume::Resume),
     Peers(peers::Peers),
 }
@@ -110,6 +117,8 @@ pub fn run() -> ExitCode {
             Command::Trace(trace) => trace.run().await,
             Command::DeadLetters(dead_letters) => dead_letters.run().await,
             Command::Race(race) => race.run().await,
+            Command::Mirror(mirror) => mirror.run().await,
+            Command::Restore(restore) => restore.run().await,
             Command::Resume(resume) => resume.run().await,
             Command::Peers(peers) => peers.run().await,
         }

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use ao_protocol::announcement::Role;
 use clap::Args;
 
+use super::mirroring::Mirroring;
 use crate::http::Clients;
 use crate::net;
 use crate::node::{self, Config, Workers};
@@ -70,6 +71,8 @@ pub(super) struct Start {
     /// Find peers on the local network by mDNS
     #[arg(long)]
     mdns: bool,
+    #[command(flatten)]
+    mirroring: Mirroring,
 }
 
 impl Start {
@@ -115,6 +118,7 @@ impl Start {
                 verify_from_zero: self.verify_from_zero,
                 ..Workers::default()
             },
+            mirror: self.mirroring.settings()?,
         };
         let ended = node::run(config).await;
         if let Err(cause) = &ended {

@@ -1,6 +1,7 @@
 //! Which of a node's numbers are shown as metrics.
 
 use super::compute::Computer;
+use super::mirror::Mirror;
 use super::scheduler::Scheduler;
 use super::{World, room};
 use crate::metrics::{Kind, Registering};
@@ -58,4 +59,26 @@ pub(crate) fn watch(
         };
         metrics.watch(Kind::Gauge, "ao_processes", "Processes that this unit computes now", "state", processes);
     }
+}
+
+/// Adds the numbers of a node's mirror.
+pub(crate) fn watch_mirror(metrics: &mut Registering, mirror: &Mirror) {
+    let of = |read: fn(&super::mirror::Shown) -> Vec<(&'static str, u64)>| {
+        let mirror = mirror.clone();
+        move || mirror.shown().map(|shown| read(&shown)).unwrap_or_default()
+    };
+    let slots = of(|shown| {
+        let landed = shown.landed.as_ref().map_or(0, |last| last.all_slots);
+        let on_the_way = shown.bundles.iter().map(|bundle| bundle.slots).sum();
+        vec![("waiting", shown.waiting_slots), ("on_its_way", on_the_way), ("landed", landed)]
+    });
+    metrics.watch(Kind::Gauge, "ao_mirror_slots", "Slots by how far they are on their way to Arweave", "state", slots);
+    let bundles = of(|shown| {
+        let landed = shown.landed.as_ref().map_or(0, |last| last.bundles);
+        vec![("on_its_way", shown.bundles.len() as u64), ("landed", landed)]
+    });
+    let help = "Bundles of slots by how far they are on their way to Arweave";
+    metrics.watch(Kind::Gauge, "ao_mirror_bundles", help, "state", bundles);
+    let failing = of(|shown| vec![("", shown.bundles.iter().filter(|bundle| bundle.error.is_some()).count() as u64)]);
+    metrics.watch(Kind::Gauge, "ao_mirror_failing", "Bundles on their way whose last step failed", "", failing);
 }

@@ -20,6 +20,7 @@ pub mod location;
 pub mod lookup;
 pub mod measures;
 pub mod messenger;
+pub mod mirror;
 pub mod race;
 pub mod repair;
 pub mod retries;

@@ -10,7 +10,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use super::error::ApiError;
-use super::{Api, ENTRY_WAIT, branches, dead_letters, race, trace};
+use super::{Api, ENTRY_WAIT, branches, dead_letters, mirror, race, trace};
 
 pub(super) fn router() -> Router<Api> {
     Router::new()
@@ -19,6 +19,7 @@ pub(super) fn router() -> Router<Api> {
         .route("/deliveries/{process}/{slot}", get(trace::deliveries))
         .route("/branches/{process}", get(branches::list))
         .route("/resume", post(branches::resume))
+        .route("/mirror", get(mirror::get))
         .route("/dead-letters", get(dead_letters::list).post(dead_letters::redrive))
 }
 

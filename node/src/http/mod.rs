@@ -17,6 +17,7 @@ mod listing;
 mod load;
 mod log_page;
 mod measure;
+mod mirror;
 mod mu;
 mod openapi;
 mod outcome;
@@ -60,6 +61,7 @@ pub(crate) use passed_on::PassedOn;
 use crate::arweave::DevChain;
 use crate::drive::compute::Computer;
 use crate::drive::dead_letters::DeadLetters;
+use crate::drive::mirror::Mirror;
 use crate::drive::repair::Follower;
 use crate::drive::submit::Submitter;
 use crate::drive::{World, room};
@@ -84,6 +86,8 @@ pub(crate) struct Api {
     /// What this node's messenger could not deliver.
     pub(super) dead_letters: Arc<DeadLetters>,
     pub(super) follower: Follower,
+    /// What puts this node's log on Arweave, if something does.
+    pub(super) mirror: Option<Mirror>,
 }
 
 /// The parts of a node that the API asks.
@@ -93,12 +97,13 @@ pub(crate) struct Parts {
     pub(crate) chain: Option<DevChain>,
     pub(crate) dead_letters: DeadLetters,
     pub(crate) follower: Follower,
+    pub(crate) mirror: Option<Mirror>,
 }
 
 impl Api {
     pub(crate) fn new(world: World, parts: Parts, metrics: Metrics) -> Api {
-        let Parts { submitter, computer, chain, dead_letters, follower } = parts;
-        Api { world, submitter, computer, metrics, chain, dead_letters: Arc::new(dead_letters), follower }
+        let Parts { submitter, computer, chain, dead_letters, follower, mirror } = parts;
+        Api { world, submitter, computer, metrics, chain, dead_letters: Arc::new(dead_letters), follower, mirror }
     }
 
     /// Refuses what would be stored here when the disk is full.

@@ -5,6 +5,7 @@ mod chain;
 mod document;
 mod index;
 mod log;
+mod mirror;
 mod query;
 mod rewind;
 mod schema;
@@ -37,6 +38,7 @@ use thiserror::Error;
 use schema::{FORMAT_KEY, FORMAT_VERSION, Table};
 
 pub use document::Document;
+pub use mirror::{Bundle, BundleState, Landed};
 pub use query::{Filter, Position, TagCondition};
 pub use search::{Effort, Found, MAX_CANDIDATES, MAX_READ_BYTES, MAX_SEEKS, Search, SearchError};
 pub use snapshots::SnapshotPlace;
@@ -309,6 +311,17 @@ impl Store {
     fn put<T: Serialize>(&self, batch: &mut WriteBatch, table: Table, key: &[u8], value: &T) -> Result<(), LogError> {
         batch.put_cf(self.table(table)?, key, wire::encode(value));
         Ok(())
+    }
+
+    /// Puts on disk what was written without syncing.
+    pub fn sync(&self) -> Result<(), LogError> {
+        self.db.flush_wal(self.sync).map_err(database)
+    }
+
+    fn write_synced(&self, batch: WriteBatch) -> Result<(), LogError> {
+        let mut options = WriteOptions::default();
+        options.set_sync(self.sync);
+        self.db.write_opt(batch, &options).map_err(database)
     }
 }
 

@@ -31,7 +31,9 @@ impl Store {
         self.take_back_deliveries(batch, process, from)?;
         let key = schema::process(process);
         let sent = own.unwrap_or(from).min(from);
-        for (cursor, to) in [(Table::Credited, from), (Table::Delivered, sent), (Table::Indexed, from)] {
+        let cursors =
+            [(Table::Credited, from), (Table::Delivered, sent), (Table::Indexed, from), (Table::Mirrored, from)];
+        for (cursor, to) in cursors {
             if self.read::<u64>(cursor, &key)?.is_some_and(|next| next > to) {
                 self.put(batch, cursor, &key, &to)?;
             }

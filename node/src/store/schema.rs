@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::transactions::DataRoot;
 
 /// Version of everything below. A database of another version is not opened.
-pub(super) const FORMAT_VERSION: u32 = 9;
+pub(super) const FORMAT_VERSION: u32 = 10;
 
 /// Key of the format version in the default column family.
 pub(super) const FORMAT_KEY: &[u8] = b"format";
@@ -115,11 +115,21 @@ pub(super) enum Table {
     Receipts,
     /// item that was uploaded, and not yet taken apart and told to others → nothing
     Uploads,
+    /// process → next slot to mirror
+    Mirrored,
+    /// module that is in a bundle → nothing
+    MirroredModules,
+    /// number → bundle on its way to Arweave
+    Bundles,
+    /// number → the data of that
+    BundleData,
+    /// number → bundle that is on Arweave for good
+    Landed,
 }
 
 impl Table {
     /// All tables, to open them.
-    pub(super) const ALL: [Table; 48] = [
+    pub(super) const ALL: [Table; 53] = [
         Table::Entries,
         Table::Tips,
         Table::SlotsByItem,
@@ -168,6 +178,11 @@ impl Table {
         Table::Carriers,
         Table::Receipts,
         Table::Uploads,
+        Table::Mirrored,
+        Table::MirroredModules,
+        Table::Bundles,
+        Table::BundleData,
+        Table::Landed,
     ];
 
     /// The name of the column family.
@@ -221,6 +236,11 @@ impl Table {
             Table::Carriers => "carriers",
             Table::Receipts => "receipts",
             Table::Uploads => "uploads",
+            Table::Mirrored => "mirrored",
+            Table::MirroredModules => "mirrored-modules",
+            Table::Bundles => "bundles",
+            Table::BundleData => "bundle-data",
+            Table::Landed => "landed",
         }
     }
 

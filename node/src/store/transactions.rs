@@ -5,7 +5,7 @@ use std::ops::Range;
 use ao_protocol::id::{Address, Digest, Id};
 use ao_protocol::log::{LogError, MAX_PAGE};
 use ao_protocol::transaction::{Transaction, chunks};
-use rocksdb::{WriteBatch, WriteOptions};
+use rocksdb::WriteBatch;
 use serde::{Deserialize, Serialize};
 
 use super::document::Document;
@@ -249,12 +249,6 @@ impl Store {
     /// A bundle was taken apart.
     pub fn unpacked(&self, id: &Id) -> Result<(), LogError> {
         self.db.delete_cf(self.table(Table::ToUnpack)?, id.as_ref()).map_err(database)
-    }
-
-    fn write_synced(&self, batch: WriteBatch) -> Result<(), LogError> {
-        let mut options = WriteOptions::default();
-        options.set_sync(self.sync);
-        self.db.write_opt(batch, &options).map_err(database)
     }
 }
 

@@ -37,7 +37,15 @@ pub enum FrameError {
 
 /// Frames a value.
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    let mut bytes = vec![VERSION];
+    append(vec![VERSION], value)
+}
+
+/// A value without a frame, for what is hashed or is to be read for ever: the same in every version.
+pub fn encode_bare<T: Serialize>(value: &T) -> Vec<u8> {
+    append(Vec::new(), value)
+}
+
+fn append<T: Serialize>(mut bytes: Vec<u8>, value: &T) -> Vec<u8> {
     match bincode::serde::encode_into_std_write(value, &mut bytes, CONFIG) {
         Ok(_) => bytes,
         // Encoding into memory fails only for types that serde can't describe; ours are plain data.
@@ -51,10 +59,15 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FrameError> {
     if *version != VERSION {
         return Err(FrameError::Version { found: *version });
     }
+    decode_bare(rest)
+}
+
+/// Reads back what has no frame; all bytes must be used.
+pub fn decode_bare<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FrameError> {
     let (value, used) =
-        bincode::serde::decode_from_slice(rest, CONFIG).map_err(|cause| FrameError::Malformed(cause.to_string()))?;
-    if used != rest.len() {
-        return Err(FrameError::LeftOver(rest.len() - used));
+        bincode::serde::decode_from_slice(bytes, CONFIG).map_err(|cause| FrameError::Malformed(cause.to_string()))?;
+    if used != bytes.len() {
+        return Err(FrameError::LeftOver(bytes.len() - used));
     }
     Ok(value)
 }

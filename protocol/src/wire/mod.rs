@@ -12,7 +12,7 @@ use crate::id::{Address, Digest, Id};
 use crate::outcome::OutcomeRecord;
 use crate::scheduler::Refusal;
 
-pub use framing::{FrameError, VERSION, decode, encode};
+pub use framing::{FrameError, VERSION, decode, decode_bare, encode, encode_bare};
 
 /// Largest gossip message in bytes; larger bodies are asked for by request.
 pub const MAX_GOSSIP_BYTES: usize = 64 * 1024;

@@ -23,6 +23,7 @@ pub(crate) fn config(roles: &[Role], join: Option<String>, folder: &TempDir) -> 
         dev_chain: false,
         mdns: false,
         workers: Workers { program: Some(program()), ..Workers::default() },
+        mirror: None,
     }
 }
 

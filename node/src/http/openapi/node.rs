@@ -107,6 +107,18 @@ pub(super) const PATHS: &[Described] = &[
     },
     Described {
         method: Get,
+        path: "/ao/mirror",
+        summary: "How far this node's log is on Arweave",
+        query: &[],
+        body: None,
+        answers: &[(
+            200,
+            JSON,
+            "mirrors, and if so: url, wallet, waiting, bundles on their way, landed with sums of all, error: the last",
+        )],
+    },
+    Described {
+        method: Get,
         path: "/race/{process}",
         summary: "Who resolves a process: where each compute unit stands, who won which slots, and who was found lying",
         query: &[("from", "the first slot; without it: the last laps"), ("limit", "most laps, 1 to 200")],

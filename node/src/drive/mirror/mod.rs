@@ -1,0 +1,287 @@
+//! The mirror follows the log and puts it on Arweave: it gathers slots into bundles, keeps each before it posts it,
+//! watches it until it has enough blocks behind it and can be read back, and posts again what was lost. While the
+//! gateway is away only the backlog grows.
+
+mod posting;
+mod shown;
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ao_protocol::announcement::Role;
+use ao_protocol::backoff::Backoff;
+use ao_protocol::id::Id;
+use ao_protocol::log::{Log, LogError};
+use ao_protocol::mirror::{Bundled, Gathering};
+use ao_protocol::tag::Tag;
+use ao_protocol::transaction::{Transaction, TransactionBuilder};
+use ao_protocol::wallet::{Signer, Wallet};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::TryRecvError;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::{Change, World, room};
+use crate::arweave::{Gateway, GatewayError, Terms};
+use posting::Posting;
+use shown::Showing;
+
+pub use shown::{Shown, ShownBundle};
+
+/// Bytes of a bundle's items when nothing is said.
+pub const BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// Most bytes of a bundle's items that may be asked for.
+pub const MAX_BATCH_BYTES: usize = 64 * 1024 * 1024;
+/// Longest wait of a slot for others to go with it, when nothing is said.
+pub const BATCH_TIME: Duration = Duration::from_secs(60);
+/// Blocks from a bundle's own on after which it counts as there for good, when nothing is said.
+pub const CONFIRMATIONS: u64 = 10;
+/// Most bundles on their way; then slots wait in the log.
+pub const MAX_OPEN_BUNDLES: usize = 256;
+
+/// About how many bytes a slot has: when so many wait that a bundle may be full, it is made.
+const SLOT_BYTES: u64 = 1500;
+/// Time between two looks at what is to be done.
+const LOOK: Duration = Duration::from_millis(200);
+/// Wait after a failure, in milliseconds, doubling up to the second.
+const FIRST_RETRY_MS: u64 = 500;
+const LAST_RETRY_MS: u64 = 30_000;
+
+/// How a node mirrors.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where to.
+    pub gateway: Gateway,
+    /// Who pays: an RSA wallet.
+    pub wallet: Arc<Wallet>,
+    /// Bytes of a bundle's items.
+    pub batch_bytes: usize,
+    /// Longest wait of a slot for others to go with it.
+    pub batch_time: Duration,
+    /// Blocks from a bundle's own on after which it counts as there for good.
+    pub confirmations: u64,
+}
+
+/// The mirror of a node. Cloning is cheap.
+#[derive(Clone)]
+pub struct Mirror {
+    world: World,
+    settings: Arc<Settings>,
+    showing: Showing,
+}
+
+impl Settings {
+    /// Signs a transaction for this data, which is kept beside it.
+    fn sign(&self, data: &[u8], tags: Vec<Tag>, terms: Terms) -> Result<Transaction, LogError> {
+        let (last_tx, reward) = (terms.anchor, terms.price);
+        let builder = TransactionBuilder { last_tx, tags, reward, ..TransactionBuilder::default() };
+        let signed = builder.sign(data, &self.wallet).map_err(|cause| LogError::Database(cause.to_string()))?;
+        Ok(Transaction { data: Vec::new(), ..signed })
+    }
+}
+
+/// What was gathered.
+struct Gathered {
+    bundled: Bundled,
+    /// Processes of which nothing can go now.
+    stuck: Vec<Id>,
+    /// Whether more is left.
+    full: bool,
+}
+
+/// Slots that wait.
+#[derive(Default)]
+struct Behind {
+    /// By process: the next slot to mirror, and the highest one.
+    processes: BTreeMap<Id, (u64, u64)>,
+    /// The process that a bundle ended with: the others come first.
+    last: Option<Id>,
+    /// Since when something waits.
+    since: Option<Instant>,
+}
+
+impl Behind {
+    fn slots(&self) -> u64 {
+        self.processes.values().map(|(next, tip)| tip + 1 - next).sum()
+    }
+
+    /// In the order of their turns.
+    fn turns(&self) -> Vec<(Id, u64)> {
+        let after = self.last.map_or(Bound::Unbounded, Bound::Excluded);
+        let first = self.processes.range((after, Bound::Unbounded));
+        let turns = first.chain(self.processes.range(..)).take(self.processes.len());
+        turns.map(|(process, (next, _))| (*process, *next)).collect()
+    }
+}
+
+impl Mirror {
+    /// Not running yet.
+    pub fn new(world: World, settings: Settings) -> Mirror {
+        let showing = Showing::new(&settings);
+        Mirror { world, settings: Arc::new(settings), showing }
+    }
+
+    /// What is known of it.
+    pub fn shown(&self) -> Result<Shown, LogError> {
+        self.showing.shown(self.world.log())
+    }
+
+    /// Mirrors until the log fails.
+    pub async fn run(self) {
+        while self.world.goes_on(self.follow().await).await {}
+    }
+
+    /// Whether a process is mirrored here: a scheduler has what it schedules to see to, another node all it follows.
+    fn mirrors(&self, process: &Id) -> Result<bool, LogError> {
+        if !self.world.plays(Role::Su) {
+            return Ok(true);
+        }
+        let process = self.world.log().process(process)?;
+        Ok(process.is_some_and(|process| process.scheduler() == self.world.address()))
+    }
+
+    async fn follow(&self) -> Result<(), LogError> {
+        let mut changes = self.world.changes();
+        let mut behind = Behind::default();
+        for process in self.world.processes()? {
+            self.look(&mut behind, &process)?;
+        }
+        let mut posting = Posting::begin(self.world.clone(), self.settings.clone(), self.showing.clone())?;
+        let (mut backoff, mut not_before) = (Backoff::new(FIRST_RETRY_MS, LAST_RETRY_MS), Instant::now());
+        let mut clock = tokio::time::interval(LOOK);
+        clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            clock.tick().await;
+            self.hear(&mut changes, &mut behind)?;
+            self.showing.behind(behind.slots(), behind.processes.len());
+            posting.go_on()?;
+            let due = self.is_due(&behind) && posting.open() < MAX_OPEN_BUNDLES && Instant::now() >= not_before;
+            if !due || self.world.lack_of_room(room::MIN_FREE_BYTES_TO_FOLLOW).is_some() {
+                continue;
+            }
+            match self.make(&mut behind).await {
+                Ok(Some(number)) => {
+                    backoff.reset();
+                    posting.add(number)?;
+                }
+                Ok(None) => {}
+                Err(Failure::Log(cause)) => return Err(cause),
+                Err(Failure::Gateway(cause)) => {
+                    let wait = backoff.next_ms();
+                    warn!(%cause, wait_ms = wait, "no bundle can be made; slots wait in the log");
+                    self.showing.failed(&cause.to_string());
+                    not_before = Instant::now() + Duration::from_millis(wait);
+                }
+            }
+        }
+    }
+
+    /// Takes in what changed.
+    fn hear(&self, changes: &mut Receiver<Change>, behind: &mut Behind) -> Result<(), LogError> {
+        let mut news = std::collections::BTreeSet::new();
+        loop {
+            match changes.try_recv() {
+                Ok(Change::Entry { process, .. } | Change::Branches { process }) => drop(news.insert(process)),
+                Ok(_) => {}
+                Err(TryRecvError::Lagged(_)) => news.extend(self.world.processes()?),
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+            }
+        }
+        news.iter().try_for_each(|process| self.look(behind, process))
+    }
+
+    /// Notes how far a process is behind.
+    fn look(&self, behind: &mut Behind, process: &Id) -> Result<(), LogError> {
+        let log = self.world.log();
+        let (next, tip) = (log.mirrored(process)?, log.tip(process)?.map(|tip| tip.slot));
+        match tip.filter(|tip| *tip >= next) {
+            Some(tip) if self.mirrors(process)? => {
+                behind.since.get_or_insert_with(Instant::now);
+                behind.processes.insert(*process, (next, tip));
+            }
+            _ => drop(behind.processes.remove(process)),
+        }
+        Ok(())
+    }
+
+    fn is_due(&self, behind: &Behind) -> bool {
+        let full = behind.slots().saturating_mul(SLOT_BYTES) >= self.settings.batch_bytes as u64;
+        let late = behind.since.is_some_and(|since| since.elapsed() >= self.settings.batch_time);
+        !behind.processes.is_empty() && (full || late)
+    }
+
+    /// Makes the next bundle and keeps it; says its number. None when there is nothing that can go now.
+    async fn make(&self, behind: &mut Behind) -> Result<Option<u64>, Failure> {
+        let (mirror, turns) = (self.clone(), behind.turns());
+        let gathered = tokio::task::spawn_blocking(move || mirror.gather(&turns));
+        // It can't be joined when the node is stopping.
+        let Ok(gathered) = gathered.await else { return Ok(None) };
+        let Gathered { bundled, stuck, full } = gathered?;
+        // They wait for something else: a dispute to end, or a part of the log to come.
+        behind.processes.retain(|process, _| !stuck.contains(process));
+        if bundled.ranges.is_empty() {
+            behind.since = None;
+            return Ok(None);
+        }
+        let terms = self.settings.gateway.terms(bundled.data.len()).await?;
+        let mirror = self.clone();
+        let ranges = bundled.ranges.clone();
+        let kept = tokio::task::spawn_blocking(move || {
+            let log = mirror.world.log();
+            let transaction = mirror.settings.sign(&bundled.data, bundled.tags, terms.clone())?;
+            log.keep_bundle(&transaction, &bundled.data, (&bundled.ranges, &bundled.modules), terms.height)
+        });
+        let number = kept.await.unwrap_or(Ok(None))?;
+        behind.last = ranges.last().map(|range| range.process);
+        behind.since = full.then(Instant::now);
+        for range in &ranges {
+            self.look(behind, &range.process)?;
+        }
+        if let Some(number) = number {
+            let slots: u64 = ranges.iter().map(|range| range.last - range.first + 1).sum();
+            info!(number, slots, processes = ranges.len(), "a bundle is made");
+        }
+        Ok(number)
+    }
+
+    /// Gathers what waits.
+    fn gather(&self, turns: &[(Id, u64)]) -> Result<Gathered, LogError> {
+        let log = self.world.log();
+        let mut gathering = Gathering::new(self.settings.batch_bytes);
+        let has = |module: &Id| log.is_module_mirrored(module).unwrap_or(false);
+        let mut stuck = Vec::new();
+        for (process, _) in turns {
+            if gathering.is_full() {
+                break;
+            }
+            let from = log.mirrored(process)?;
+            if gathering.add(log, process, from, &has)? == from && !gathering.is_full() {
+                stuck.push(*process);
+            }
+        }
+        let full = gathering.is_full();
+        let signer: &dyn Signer = &*self.settings.wallet;
+        let bundled = gathering.finish(signer).map_err(|cause| LogError::Database(cause.to_string()))?;
+        Ok(Gathered { bundled, stuck, full })
+    }
+}
+
+/// Why no bundle was made.
+enum Failure {
+    Gateway(GatewayError),
+    Log(LogError),
+}
+
+impl From<GatewayError> for Failure {
+    fn from(cause: GatewayError) -> Failure {
+        Failure::Gateway(cause)
+    }
+}
+
+impl From<LogError> for Failure {
+    fn from(cause: LogError) -> Failure {
+        Failure::Log(cause)
+    }
+}

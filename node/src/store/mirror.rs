@@ -1,0 +1,188 @@
+//! Bundles on their way to Arweave: each is kept with its data before it is posted, so that after a crash the same one
+//! is posted again and nothing is paid twice.
+
+use ao_protocol::id::Id;
+use ao_protocol::log::LogError;
+use ao_protocol::mirror::Range;
+use ao_protocol::transaction::Transaction;
+use rocksdb::WriteBatch;
+use serde::{Deserialize, Serialize};
+
+use super::schema::{self, Table};
+use super::{Store, database};
+
+/// How far a bundle is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BundleState {
+    /// It was signed, and not all of it was taken yet.
+    Signed,
+    /// The gateway took all of it.
+    Posted,
+}
+
+/// A bundle on its way.
+#[derive(Clone, Debug)]
+pub struct Bundle {
+    /// Its place among this node's bundles.
+    pub number: u64,
+    /// The transaction, without its data.
+    pub transaction: Transaction,
+    /// What is in it.
+    pub ranges: Vec<Range>,
+    /// The height at which it was signed.
+    pub signed_at: u64,
+    /// How far it is.
+    pub state: BundleState,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Record {
+    transaction: Vec<u8>,
+    ranges: Vec<Range>,
+    signed_at: u64,
+    state: BundleState,
+}
+
+/// A bundle that is on Arweave for good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Landed {
+    /// The transaction.
+    pub id: Id,
+    /// The height of its block.
+    pub height: u64,
+    /// What is in it.
+    pub ranges: Vec<Range>,
+    /// Bytes of its data.
+    pub bytes: u64,
+    /// Bundles up to this one.
+    pub bundles: u64,
+    /// Slots in them.
+    pub all_slots: u64,
+    /// Bytes of their data.
+    pub all_bytes: u64,
+}
+
+impl Bundle {
+    /// How many slots are in it.
+    pub fn slots(&self) -> u64 {
+        self.ranges.iter().map(|range| range.last - range.first + 1).sum()
+    }
+}
+
+impl Store {
+    /// The next slot of a process to be mirrored.
+    pub fn mirrored(&self, process: &Id) -> Result<u64, LogError> {
+        Ok(self.read(Table::Mirrored, &schema::process(process))?.unwrap_or(0))
+    }
+
+    /// Whether a module is in some bundle.
+    pub fn is_module_mirrored(&self, module: &Id) -> Result<bool, LogError> {
+        Ok(self.read::<()>(Table::MirroredModules, module.as_ref())?.is_some())
+    }
+
+    /// Keeps a new bundle with its data and moves the cursors of its processes behind it, synced. Says its number; none
+    /// if slots of one of them were taken back since it was gathered.
+    pub fn keep_bundle(
+        &self,
+        transaction: &Transaction,
+        data: &[u8],
+        (ranges, modules): (&[Range], &[Id]),
+        signed_at: u64,
+    ) -> Result<Option<u64>, LogError> {
+        let _steady = self.steady();
+        let mut batch = WriteBatch::default();
+        for range in ranges {
+            if self.mirrored(&range.process)? != range.first {
+                return Ok(None);
+            }
+            self.put(&mut batch, Table::Mirrored, &schema::process(&range.process), &(range.last + 1))?;
+        }
+        for module in modules {
+            self.put(&mut batch, Table::MirroredModules, module.as_ref(), &())?;
+        }
+        let last = |table| -> Result<Option<u64>, LogError> {
+            let last = self.db.iterator_cf(self.table(table)?, rocksdb::IteratorMode::End).next();
+            Ok(last
+                .transpose()
+                .map_err(database)?
+                .and_then(|(key, _)| key.first_chunk().map(|key| u64::from_be_bytes(*key))))
+        };
+        let number = last(Table::Bundles)?.max(last(Table::Landed)?).map_or(0, |last| last + 1);
+        batch.put_cf(self.table(Table::BundleData)?, number.to_be_bytes(), data);
+        let bundle = Bundle {
+            number,
+            transaction: transaction.clone(),
+            ranges: ranges.to_vec(),
+            signed_at,
+            state: BundleState::Signed,
+        };
+        self.put_bundle(&mut batch, &bundle)?;
+        self.write_synced(batch)?;
+        Ok(Some(number))
+    }
+
+    fn put_bundle(&self, batch: &mut WriteBatch, bundle: &Bundle) -> Result<(), LogError> {
+        let record = Record {
+            transaction: bundle.transaction.to_bytes(),
+            ranges: bundle.ranges.clone(),
+            signed_at: bundle.signed_at,
+            state: bundle.state,
+        };
+        self.put(batch, Table::Bundles, &bundle.number.to_be_bytes(), &record)
+    }
+
+    /// Keeps how far a bundle is, or that it was signed anew; synced.
+    pub fn update_bundle(&self, bundle: &Bundle) -> Result<(), LogError> {
+        let mut batch = WriteBatch::default();
+        self.put_bundle(&mut batch, bundle)?;
+        self.write_synced(batch)
+    }
+
+    /// Bundles on their way, in order, at most a page.
+    pub fn bundles(&self) -> Result<Vec<Bundle>, LogError> {
+        let mut bundles = Vec::new();
+        for (key, record) in self.range::<Record>(Table::Bundles, &[], &[], ao_protocol::log::MAX_PAGE)? {
+            let Some(number) = key.first_chunk().map(|key| u64::from_be_bytes(*key)) else { continue };
+            let damaged = |cause: String| LogError::Damaged { record: "bundle", key: number.to_string(), cause };
+            let transaction = Transaction::from_own_store(&record.transaction);
+            bundles.push(Bundle {
+                number,
+                transaction: transaction.map_err(|cause| damaged(cause.to_string()))?,
+                ranges: record.ranges,
+                signed_at: record.signed_at,
+                state: record.state,
+            });
+        }
+        Ok(bundles)
+    }
+
+    /// The data of a bundle on its way.
+    pub fn bundle_data(&self, number: u64) -> Result<Option<Vec<u8>>, LogError> {
+        self.db.get_cf(self.table(Table::BundleData)?, number.to_be_bytes()).map_err(database)
+    }
+
+    /// A bundle is on Arweave for good, in a block of this height: its data is no longer kept.
+    pub fn landed(&self, bundle: &Bundle, height: u64) -> Result<(), LogError> {
+        let (bundles, all_slots, all_bytes) =
+            self.last_landed()?.map_or((0, 0, 0), |last| (last.bundles, last.all_slots, last.all_bytes));
+        let landed = Landed {
+            id: bundle.transaction.id,
+            height,
+            ranges: bundle.ranges.clone(),
+            bytes: bundle.transaction.data_size,
+            bundles: bundles + 1,
+            all_slots: all_slots + bundle.slots(),
+            all_bytes: all_bytes + bundle.transaction.data_size,
+        };
+        let mut batch = WriteBatch::default();
+        batch.delete_cf(self.table(Table::Bundles)?, bundle.number.to_be_bytes());
+        batch.delete_cf(self.table(Table::BundleData)?, bundle.number.to_be_bytes());
+        self.put(&mut batch, Table::Landed, &bundles.to_be_bytes(), &landed)?;
+        self.write_synced(batch)
+    }
+
+    /// The bundle that landed last.
+    pub fn last_landed(&self) -> Result<Option<Landed>, LogError> {
+        Ok(self.last(Table::Landed)?.map(|(_, landed)| landed))
+    }
+}

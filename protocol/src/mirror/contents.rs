@@ -1,0 +1,72 @@
+//! What a bundle holds of logs.
+
+use std::collections::BTreeMap;
+
+use super::LOG_CERTIFICATES;
+use crate::assignment::Assignment;
+use crate::certificate::Certificate;
+use crate::entry::{Entry, EntryError};
+use crate::id::{Digest, Id};
+use crate::item::VerifiedItem;
+use crate::resume::Resume;
+use crate::wire;
+
+/// The verified items of a bundle, by what they are.
+#[derive(Debug, Default)]
+pub struct Contents {
+    items: BTreeMap<Id, VerifiedItem>,
+    certificates: BTreeMap<Digest, Certificate>,
+    assignments: Vec<Assignment>,
+    /// What owners said of branches.
+    pub resumes: Vec<Resume>,
+}
+
+impl Contents {
+    /// Sorts items. What can't be read as what it says it is stays a plain item.
+    pub fn of(items: Vec<VerifiedItem>) -> Contents {
+        let mut contents = Contents::default();
+        for item in items {
+            match item.tag("Type") {
+                Some("Assignment") => contents.assignments.extend(Assignment::read(item.clone())),
+                Some("Resume") => contents.resumes.extend(Resume::read(item.clone())),
+                Some(LOG_CERTIFICATES) => {
+                    let parts: Vec<Vec<u8>> = wire::decode_bare(item.data()).unwrap_or_default();
+                    let read = parts.iter().filter_map(|part| Certificate::from_bytes(part).ok());
+                    contents.certificates.extend(read.map(|certificate| (certificate.hash(), certificate)));
+                }
+                _ => {}
+            }
+            contents.items.insert(item.id(), item);
+        }
+        // In the order of slots, whatever the bundle's is.
+        contents.assignments.sort_by_key(|assignment| (assignment.statement.process, assignment.statement.slot));
+        contents
+    }
+
+    /// The assignments in it, by process and slot.
+    pub fn assignments(&self) -> &[Assignment] {
+        &self.assignments
+    }
+
+    /// The slot of an assignment, with all that belongs to it.
+    pub fn entry(&self, assignment: &Assignment) -> Result<Entry, EntryError> {
+        let statement = &assignment.statement;
+        let named = statement.cron.is_none().then(|| statement.message.unwrap_or(statement.process));
+        Entry::assemble(
+            assignment.clone(),
+            named.and_then(|id| self.items.get(&id).cloned()),
+            statement.assign.and_then(|id| self.items.get(&id).cloned()),
+            statement.certificate.and_then(|hash| self.certificates.get(&hash).cloned()).map(Box::new),
+        )
+    }
+
+    /// An item of it.
+    pub fn item(&self, id: &Id) -> Option<&VerifiedItem> {
+        self.items.get(id)
+    }
+
+    /// Items that are modules.
+    pub fn modules(&self) -> impl Iterator<Item = &VerifiedItem> {
+        self.items.values().filter(|item| item.tag("Type") == Some("Module"))
+    }
+}

@@ -1,0 +1,393 @@
+//! The log on Arweave: mirrored through kills and a gateway that fails in every way, and rebuilt from there alone.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ao_node::arweave::Gateway;
+use ao_protocol::assignment::Statement;
+use ao_protocol::id::Digest;
+use ao_protocol::item::{ItemBuilder, VerifiedItem, bundle};
+use ao_protocol::mirror::{LOG_BUNDLE, LOG_RANGE, claimed_slots};
+use ao_protocol::tag::Tag;
+use ao_protocol::transaction::TransactionBuilder;
+use ao_protocol::wallet::{Signer, Wallet};
+use ao_tests::nodes::{Setup, Slot, TestNode, User, program, wait_for_async};
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use rand::Rng;
+use serde_json::{Value, json};
+
+const WALLET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../testnet/dev-wallet.json");
+
+fn wallet() -> Wallet {
+    Wallet::from_jwk(include_str!("../../../testnet/dev-wallet.json")).unwrap()
+}
+
+/// A scheduler that mirrors to a gateway, in bundles of about so many bytes.
+fn mirroring(join: &str, gateway: &str, bytes: &str) -> TestNode {
+    let more = ["--arweave", gateway, "--arweave-wallet", WALLET, "--mirror-bytes", bytes];
+    let more = [&more[..], &["--mirror-seconds", "0", "--mirror-confirmations", "1"]].concat();
+    TestNode::start_with("su", Some(join), &more)
+}
+
+async fn mirror(node: &TestNode) -> Value {
+    node.get("/ao/mirror").await.map(|(_, mirror)| mirror).unwrap_or_default()
+}
+
+/// Waits until so many slots are on Arweave for good, and nothing else is on its way.
+async fn landed(node: &TestNode, slots: u64) {
+    let mut seen = Value::Null;
+    for _ in 0..4 {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+        while tokio::time::Instant::now() < deadline {
+            seen = mirror(node).await;
+            let open = seen["bundles"].as_array().map_or(1, Vec::len);
+            if seen["landed"]["slots"].as_u64() >= Some(slots) && open == 0 && seen["waiting"]["slots"] == 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    panic!("waited in vain for {slots} slots on Arweave: {seen:#}");
+}
+
+/// The outcome chain after a slot, once it is computed.
+async fn chain(node: &TestNode, process: &str, slot: u64) -> String {
+    wait_for_async("the slot is computed", async || {
+        let (_, shown) = node.get(&format!("/ao/slots/{process}/{slot}")).await.ok()?;
+        shown["outcome_chain"].as_str().map(str::to_string)
+    })
+    .await
+}
+
+fn restore_command(gateway: &str, which: &[&str], folder: &Path) -> Command {
+    let mut command = Command::new(program());
+    command.args(["restore", "--arweave", gateway, "--json", "--data"]).arg(folder).args(which);
+    command
+}
+
+/// Restores into a folder; what it says.
+fn restore(gateway: &str, which: &[&str], folder: &Path) -> Value {
+    let output = restore_command(gateway, which, folder).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).to_string();
+    serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}{}", String::from_utf8_lossy(&output.stderr)))
+}
+
+/// Processes with their slots, and the outcome chain at their tips.
+type Logs = BTreeMap<String, (Vec<Slot>, String)>;
+
+async fn logs(slots_from: &TestNode, computer: &TestNode, processes: &[String]) -> Logs {
+    let mut logs = Logs::new();
+    for process in processes {
+        let slots = slots_from.slots(process).await.unwrap();
+        let chain = chain(computer, process, slots.len() as u64 - 1).await;
+        logs.insert(process.clone(), (slots, chain));
+    }
+    logs
+}
+
+/// A node that knows nothing but what was restored computes what was computed before.
+async fn comes_to_the_same(folder: &Path, before: &Logs) {
+    let setup = Setup { data: Some(folder.to_path_buf()), ..Setup::default() };
+    let alone = TestNode::start_in("cu", None, &[], setup);
+    let processes: Vec<String> = before.keys().cloned().collect();
+    assert_eq!(logs(&alone, &alone, &processes).await, *before);
+}
+
+/// A transaction of somebody who wants a process to have other slots.
+async fn forge(gateway: &Gateway, process: &str, scheduler: &str, data: Vec<u8>) -> String {
+    let tags = [
+        ("Bundle-Format", "binary"),
+        ("Bundle-Version", "2.0.0"),
+        ("Data-Protocol", "ao"),
+        ("Type", LOG_BUNDLE),
+        ("Process", process),
+        ("Slots", "0-1000"),
+        ("Scheduler", scheduler),
+    ];
+    let tags = tags.iter().map(|(name, value)| Tag::new(*name, *value)).collect();
+    let terms = gateway.terms(data.len()).await.unwrap();
+    let builder = TransactionBuilder { last_tx: terms.anchor, tags, reward: terms.price, ..Default::default() };
+    let transaction = builder.sign(&data, &wallet()).unwrap();
+    gateway.post(&transaction).await.unwrap();
+    gateway.post_data(&transaction, &data).await.unwrap();
+    transaction.id.to_string()
+}
+
+/// Slots that continue a log, each wrong in another way.
+fn forgeries(user: &User, process: &str, last: &Slot) -> Vec<Vec<u8>> {
+    let attacker = Wallet::ed25519_from_seed([77; 32]);
+    let message = user.message(process, &[("Action", "Eval")], b"Owner = 'me'");
+    let id = process.parse().unwrap();
+    let link: Digest = last.link.parse().unwrap();
+    let statement = Statement {
+        process: id,
+        epoch: 0,
+        slot: 1,
+        hash_chain: ao_protocol::assignment::next_link(&last.assignment.parse().unwrap(), &link),
+        block_height: 0,
+        timestamp_ms: u64::MAX / 2,
+        message: Some(message.id()),
+        messenger: Some(attacker.address()),
+        depth: 0,
+        root: None,
+        origin: None,
+        sent_by: None,
+        assign: None,
+        certificate: None,
+        authorities: Vec::new(),
+        cron: None,
+    };
+    let assignment = statement.sign(&attacker).unwrap().item;
+    let mut bytes = message.bytes().to_vec();
+    *bytes.last_mut().unwrap() ^= 1;
+    let broken = VerifiedItem::from_own_store(bytes).unwrap();
+    vec![bundle::encode(&[assignment, message]), bundle::encode(&[broken]), b"this is no bundle".to_vec()]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_is_rebuilt_from_the_gateway_alone_and_forgeries_are_refused() {
+    let gateway = TestNode::start_with("none", None, &["--dev-chain"]);
+    let scheduler = mirroring(&gateway.multiaddr, &gateway.url, "20000");
+    let messenger = TestNode::start("mu", Some(&gateway.multiaddr));
+    let computer = TestNode::start("cu", Some(&gateway.multiaddr));
+    for node in [&scheduler, &messenger, &computer] {
+        wait_for_async("all nodes see each other", async || {
+            (node.get("/ao/peers").await.ok()?.1["units"].as_array()?.len() >= 3).then_some(())
+        })
+        .await;
+    }
+    let user = User::default();
+    let spawn = async || user.spawn(&messenger, &scheduler.address, &messenger.address).await.unwrap();
+    let (first, second) = (spawn().await, spawn().await);
+    for n in 0..30 {
+        let lua = format!("Count = (Count or 0) + {n} Send({{ Target = '{second}', Data = tostring(Count) }})");
+        user.type_in(&messenger, &computer, &first, &lua).await.unwrap();
+    }
+    wait_for_async("what was sent arrived", async || (scheduler.slots(&second).await.ok()?.len() >= 31).then_some(()))
+        .await;
+    let processes = [first.clone(), second.clone()];
+    let before = logs(&scheduler, &computer, &processes).await;
+    let slots: u64 = before.values().map(|(slots, _)| slots.len() as u64).sum();
+    landed(&scheduler, slots).await;
+    let address = scheduler.address.clone();
+    // Nothing is left but the gateway, which plays Arweave.
+    drop((scheduler, messenger, computer));
+    let client = Gateway::new(&gateway.url).unwrap();
+    let mut forged = Vec::new();
+    for data in forgeries(&user, &first, &before[&first].0[0]) {
+        forged.push(forge(&client, &first, &address, data).await);
+    }
+    wait_for_async("the forgeries are found", async || {
+        let tags = [("Type", LOG_BUNDLE), ("Process", first.as_str())];
+        let page = client.find(&tags, None).await.unwrap();
+        let found = |id: &String| page.found.iter().any(|found| found.container.to_string() == *id);
+        forged.iter().all(found).then_some(())
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    // Interrupted, it goes on where it was.
+    let mut interrupted = restore_command(&gateway.url, &["--scheduler", &address], folder.path());
+    let mut interrupted = interrupted.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    tokio::time::sleep(Duration::from_millis(40)).await;
+    interrupted.kill().unwrap();
+    interrupted.wait().unwrap();
+    let report = restore(&gateway.url, &["--scheduler", &address], folder.path());
+    let refused: Vec<&str> =
+        report["refused"].as_array().unwrap().iter().filter_map(|refusal| refusal["id"].as_str()).collect();
+    assert!(forged.iter().all(|id| refused.contains(&id.as_str())), "{report:#}");
+    assert_eq!(refused.len(), forged.len(), "{report:#}");
+    for (process, (slots, _)) in &before {
+        assert_eq!(report["processes"][process], slots.len() - 1, "{report:#}");
+    }
+    comes_to_the_same(folder.path(), &before).await;
+    // One of them alone.
+    let folder = tempfile::tempdir().unwrap();
+    let report = restore(&gateway.url, &["--process", &second], folder.path());
+    assert_eq!(report["processes"], json!({ second.clone(): before[&second].0.len() - 1 }));
+    comes_to_the_same(folder.path(), &[(second.clone(), before[&second].clone())].into()).await;
+}
+
+/// How often the mirror is killed.
+const KILLS: usize = 20;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mirror_that_is_killed_leaves_no_gaps_and_pays_nothing_twice() {
+    let gateway = TestNode::start_with("none", None, &["--dev-chain"]);
+    let mut scheduler = mirroring(&gateway.multiaddr, &gateway.url, "6000");
+    let user = User::default();
+    let item = user.sign(
+        ItemBuilder::new()
+            .tag("Type", "Process")
+            .tag("Module", gateway.get("/ao/peers").await.unwrap().1["module"].as_str().unwrap())
+            .tag("Scheduler", scheduler.address.clone()),
+    );
+    let process = item.id().to_string();
+    assert_eq!(scheduler.post("/su", item.bytes().to_vec()).await.unwrap().0, 201);
+    let mut sent = 1;
+    for _ in 0..KILLS {
+        for _ in 0..rand::rng().random_range(5..25) {
+            let item = user.message(&process, &[("Action", "Test")], &[b'x'; 400]);
+            assert_eq!(scheduler.post("/su", item.bytes().to_vec()).await.unwrap().0, 201);
+            sent += 1;
+        }
+        let pause = rand::rng().random_range(0..700);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        scheduler.kill();
+        scheduler.restart();
+    }
+    landed(&scheduler, sent).await;
+    let (client, mut held) = (Gateway::new(&gateway.url).unwrap(), vec![0; sent as usize]);
+    let (mut bundles, mut after) = (std::collections::BTreeSet::new(), None);
+    loop {
+        let tags = [("Type", LOG_RANGE), ("Process", process.as_str())];
+        let page = client.find(&tags, after.as_deref()).await.unwrap();
+        for found in page.found {
+            let (first, last) = claimed_slots(&found.tags, &process.parse().unwrap()).unwrap();
+            (first..=last).for_each(|slot| held[slot as usize] += 1);
+            bundles.insert(found.container);
+        }
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert!(held.iter().all(|times| *times == 1), "slots by how often they are there: {held:?}");
+    assert!(bundles.len() > KILLS / 2, "only {} bundles were made", bundles.len());
+    let folder = tempfile::tempdir().unwrap();
+    let report = restore(&gateway.url, &["--process", &process], folder.path());
+    assert_eq!((&report["processes"][&process], &report["refused"]), (&json!(sent - 1), &json!([])));
+}
+
+/// What a gateway may do wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    None,
+    /// It answers late.
+    Slow,
+    /// It answers nonsense.
+    Garbage,
+    /// It says that it is busy.
+    Refusing,
+    /// It takes nothing, and says that all is in old blocks.
+    Lying,
+    /// It gives only the first half of what it has.
+    Truncating,
+}
+
+#[derive(Clone)]
+struct Faulty {
+    behind: String,
+    fault: Arc<Mutex<Fault>>,
+}
+
+/// Stands between a mirror and its gateway; says where it is.
+async fn faulty(behind: &str) -> (String, Arc<Mutex<Fault>>) {
+    let fault = Arc::new(Mutex::new(Fault::None));
+    let state = Faulty { behind: behind.to_string(), fault: fault.clone() };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let router = Router::new().fallback(pass).with_state(state);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (url, fault)
+}
+
+async fn pass(State(state): State<Faulty>, request: Request<Body>) -> Response {
+    let fault = *state.fault.lock().unwrap();
+    let path = request.uri().path_and_query().unwrap().to_string();
+    match fault {
+        Fault::Garbage => return "<html>welcome".into_response(),
+        Fault::Refusing => return (axum::http::StatusCode::SERVICE_UNAVAILABLE, "too many requests").into_response(),
+        Fault::Lying if request.method() == "POST" => return "OK".into_response(),
+        Fault::Lying if path.ends_with("/status") => {
+            let status = json!({ "block_height": 1, "block_indep_hash": "x", "number_of_confirmations": 1000 });
+            return axum::Json(status).into_response();
+        }
+        Fault::Slow => tokio::time::sleep(Duration::from_millis(300)).await,
+        Fault::None | Fault::Lying | Fault::Truncating => {}
+    }
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let kind = request.headers().get("content-type").cloned();
+    let sent = client.request(request.method().clone(), format!("{}{path}", state.behind));
+    let sent = kind.into_iter().fold(sent, |sent, kind| sent.header("content-type", kind));
+    let body = to_bytes(request.into_body(), usize::MAX).await.unwrap();
+    let Ok(answer) = sent.body(body).send().await else {
+        return axum::http::StatusCode::BAD_GATEWAY.into_response();
+    };
+    let (status, body) = (answer.status(), answer.bytes().await.unwrap_or_default());
+    let half = fault == Fault::Truncating && path.starts_with("/raw");
+    let shown = if half { body.slice(..body.len() / 2) } else { body };
+    (status, shown).into_response()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_a_gateway_does_nothing_is_lost_and_it_is_said_what_is_wrong() {
+    let mut gateway = TestNode::start_with("none", None, &["--dev-chain"]);
+    let (url, fault) = faulty(&gateway.url).await;
+    let scheduler = mirroring(&gateway.multiaddr, &url, "6000");
+    let user = User::default();
+    let item = user.sign(
+        ItemBuilder::new()
+            .tag("Type", "Process")
+            .tag("Module", gateway.get("/ao/peers").await.unwrap().1["module"].as_str().unwrap())
+            .tag("Scheduler", scheduler.address.clone()),
+    );
+    let process = item.id().to_string();
+    assert_eq!(scheduler.post("/su", item.bytes().to_vec()).await.unwrap().0, 201);
+    let mut sent = 1;
+    let mut send = async || {
+        for _ in 0..20 {
+            let item = user.message(&process, &[("Action", "Test")], &[b'x'; 400]);
+            assert_eq!(scheduler.post("/su", item.bytes().to_vec()).await.unwrap().0, 201);
+            sent += 1;
+        }
+        sent
+    };
+    let says = async |words: &str| {
+        wait_for_async(&format!("the mirror says {words:?}"), async || {
+            let seen = mirror(&scheduler).await;
+            let said = |error: &Value| error.as_str().is_some_and(|error| error.contains(words));
+            let bundles = seen["bundles"].as_array().cloned().unwrap_or_default();
+            (said(&seen["error"]["text"]) || bundles.iter().any(|bundle| said(&bundle["error"]))).then_some(())
+        })
+        .await;
+    };
+    let faults = [
+        (Fault::Refusing, "too many requests"),
+        (Fault::Garbage, "gave no"),
+        (Fault::Lying, "does not give it back"),
+        (Fault::Truncating, "other data than was posted"),
+    ];
+    for (next, words) in faults {
+        *fault.lock().unwrap() = next;
+        send().await;
+        says(words).await;
+        let seen = mirror(&scheduler).await;
+        *fault.lock().unwrap() = Fault::None;
+        let all = send().await;
+        assert_ne!(seen["landed"]["slots"], all, "{seen:#}");
+        landed(&scheduler, all).await;
+    }
+    gateway.kill();
+    send().await;
+    says("502").await;
+    gateway.restart();
+    *fault.lock().unwrap() = Fault::Slow;
+    let all = send().await;
+    landed(&scheduler, all).await;
+    let folder = tempfile::tempdir().unwrap();
+    let report = restore(&url, &["--process", &process], folder.path());
+    assert_eq!((&report["processes"][&process], &report["refused"]), (&json!(all - 1), &json!([])));
+    // A gateway that holds back is noticed, too.
+    for next in [Fault::Truncating, Fault::Garbage, Fault::Refusing] {
+        *fault.lock().unwrap() = next;
+        let folder = tempfile::tempdir().unwrap();
+        let output = restore_command(&url, &["--process", &process], folder.path()).output().unwrap();
+        assert!(!output.status.success(), "{next:?}: {}", String::from_utf8_lossy(&output.stdout));
+    }
+}
