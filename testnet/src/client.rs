@@ -74,6 +74,11 @@ impl Client {
         self.get(&format!("/cu/result/{message}?process-id={process}&quorum={quorum}")).await
     }
 
+    /// How far its log is on Arweave.
+    pub(crate) async fn mirror(&self) -> Result<Value> {
+        self.get("/ao/mirror").await
+    }
+
     /// Who resolves a process, and who lied.
     pub(crate) async fn race(&self, process: &str) -> Result<Value> {
         self.get(&format!("/race/{process}")).await

@@ -114,7 +114,7 @@ impl Cluster {
     }
 
     /// Waits until every node sees every other and is connected.
-    async fn ready(&mut self) -> Result<()> {
+    pub(crate) async fn ready(&mut self) -> Result<()> {
         let others = self.nodes.len() - 1;
         let deadline = Instant::now() + READY_LIMIT;
         for node in self.nodes.iter().filter(|node| node.role != LIAR) {

@@ -4,6 +4,7 @@ mod checks;
 mod client;
 mod cluster;
 mod node;
+mod permanence;
 mod testnet_file;
 mod tour;
 

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::checks;
 use crate::client::{Client, sign};
 use crate::cluster::{Cluster, LIAR, attests_wrong};
+use crate::permanence;
 
 /// Longest wait for a message from one process to another.
 const DELIVERY_LIMIT: Duration = Duration::from_secs(30);
@@ -105,6 +106,12 @@ impl Tour<'_> {
         if self.quorum() > 1 {
             self.find_liars(&neo).await?;
         }
+
+        self.title("Every node but the gateway loses its log, and gets it back from Arweave");
+        for line in permanence::lose_and_restore(self.cluster, &self.processes).await? {
+            self.say(&line);
+        }
+        self.expect(&neo, "x", "cu", "42").await?;
         Ok(())
     }
 

@@ -75,7 +75,7 @@ fn the_tour_passes_whichever_compute_unit_is_killed_and_whenever() {
         }
         let status = child.wait().unwrap();
         assert!(status.success(), "{victim} killed in step {step}: {status}\n{printed}");
-        for expected in ["All 8 steps verified", &format!("{victim} has all"), "cu-3 has all", "Inbox[#Inbox].Data"] {
+        for expected in ["All 9 steps verified", &format!("{victim} has all"), "cu-3 has all", "Inbox[#Inbox].Data"] {
             assert!(printed.contains(expected), "{expected} is missing\n{printed}");
         }
     }
@@ -88,7 +88,7 @@ fn the_tour_passes_with_compute_units_that_lie_and_shows_that_they_are_found() {
     let up = ["up", "--demo", "--base-port", "0", "--byzantine-cu", "2", "--data", data.to_str().unwrap()];
     let printed = text(&run(&testnet(), &up, &[]));
     for expected in
-        ["All 9 steps verified", "liar-1 attested a wrong outcome", "liar-2 attested two outcomes", "it won 0 slots"]
+        ["All 10 steps verified", "liar-1 attested a wrong outcome", "liar-2 attested two outcomes", "it won 0 slots"]
     {
         assert!(printed.contains(expected), "{expected} is missing\n{printed}");
     }

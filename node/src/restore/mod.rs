@@ -132,10 +132,13 @@ impl Restore {
             }
             progress.bundles = progress.done + left.len();
         }
-        self.log.sync()?;
         for process in self.restored()? {
-            self.report.processes.extend(self.log.tip(&process)?.map(|tip| (process, tip.slot)));
+            let Some(tip) = self.log.tip(&process)? else { continue };
+            self.report.processes.insert(process, tip.slot);
+            // What is there need not be paid again.
+            self.log.note_mirrored(&process, tip.slot + 1)?;
         }
+        self.log.sync()?;
         Ok(self.report)
     }
 

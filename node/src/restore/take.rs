@@ -32,6 +32,7 @@ impl Restore {
             if self.log.item(&module.id())?.is_none() {
                 batch.push(Write::Item(module.clone()));
             }
+            self.log.note_module(&module.id())?;
         }
         self.log.commit(std::mem::take(&mut batch), Durability::Relaxed)?;
         // Before the slots, as far as it can be: they may be on another branch than this log's. And after them.

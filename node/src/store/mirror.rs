@@ -75,6 +75,20 @@ impl Store {
         Ok(self.read(Table::Mirrored, &schema::process(process))?.unwrap_or(0))
     }
 
+    /// All of a process below a slot is on Arweave, though no bundle of this node has it.
+    pub fn note_mirrored(&self, process: &Id, next: u64) -> Result<(), LogError> {
+        let mut batch = WriteBatch::default();
+        self.put(&mut batch, Table::Mirrored, &schema::process(process), &next)?;
+        self.db.write(batch).map_err(database)
+    }
+
+    /// A module is on Arweave, though in no bundle of this node.
+    pub fn note_module(&self, module: &Id) -> Result<(), LogError> {
+        let mut batch = WriteBatch::default();
+        self.put(&mut batch, Table::MirroredModules, module.as_ref(), &())?;
+        self.db.write(batch).map_err(database)
+    }
+
     /// Whether a module is in some bundle.
     pub fn is_module_mirrored(&self, module: &Id) -> Result<bool, LogError> {
         Ok(self.read::<()>(Table::MirroredModules, module.as_ref())?.is_some())
@@ -184,5 +198,73 @@ impl Store {
     /// The bundle that landed last.
     pub fn last_landed(&self) -> Result<Option<Landed>, LogError> {
         Ok(self.last(Table::Landed)?.map(|(_, landed)| landed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ao_protocol::id::Address;
+    use ao_protocol::log::{Batch, Durability, Log, Write};
+    use ao_protocol::transaction::TransactionBuilder;
+    use ao_protocol::wallet::Wallet;
+
+    use super::*;
+
+    fn transaction(data: &[u8]) -> Transaction {
+        let wallet = Wallet::from_jwk(include_str!("../../../testnet/dev-wallet.json")).unwrap();
+        let signed = TransactionBuilder::default().sign(data, &wallet).unwrap();
+        Transaction { data: Vec::new(), ..signed }
+    }
+
+    fn range(process: u8, first: u64, last: u64) -> Range {
+        Range { process: Id::from([process; 32]), first, last, scheduler: Address::from([1; 32]) }
+    }
+
+    #[test]
+    fn a_bundle_is_kept_with_its_cursors_until_it_landed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        // More than one record of the wire format may have.
+        let large = vec![7; 20 << 20];
+        let keep = |data: &[u8], ranges: &[Range]| {
+            store.keep_bundle(&transaction(data), data, (ranges, &[Id::from([9; 32])]), 5).unwrap()
+        };
+        assert_eq!(keep(&large, &[range(1, 0, 4), range(2, 0, 0)]), Some(0));
+        assert_eq!(keep(b"b", &[range(1, 5, 9)]), Some(1));
+        assert_eq!(keep(b"c", &[range(2, 1, 3), range(1, 5, 9)]), None, "that is in another one");
+        let next = |process: u8| store.mirrored(&Id::from([process; 32])).unwrap();
+        assert_eq!((next(1), next(2), next(3)), (10, 1, 0));
+        assert!(store.is_module_mirrored(&Id::from([9; 32])).unwrap());
+        drop(store);
+        let store = Store::open(folder.path()).unwrap();
+        let mut bundles = store.bundles().unwrap();
+        assert_eq!(bundles.iter().map(|bundle| (bundle.number, bundle.slots())).collect::<Vec<_>>(), [(0, 6), (1, 5)]);
+        assert_eq!(store.bundle_data(0).unwrap().unwrap(), large);
+        bundles[0].state = BundleState::Posted;
+        store.update_bundle(&bundles[0]).unwrap();
+        assert_eq!(store.bundles().unwrap()[0].state, BundleState::Posted);
+        // In whatever order they land.
+        store.landed(&bundles[1], 7).unwrap();
+        store.landed(&bundles[0], 8).unwrap();
+        assert!(store.bundles().unwrap().is_empty() && store.bundle_data(0).unwrap().is_none());
+        let landed = store.last_landed().unwrap().unwrap();
+        assert_eq!((landed.bundles, landed.all_slots, landed.height), (2, 11, 8));
+        assert_eq!(landed.all_bytes, (20 << 20) + 1);
+        let number = store.keep_bundle(&transaction(b"d"), b"d", (&[range(1, 10, 10)], &[]), 9).unwrap();
+        assert_eq!(number, Some(2));
+    }
+
+    #[test]
+    fn slots_that_are_taken_back_are_mirrored_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let process = Id::from([1; 32]);
+        store.note_mirrored(&process, 10).unwrap();
+        for (from, next) in [(20, 10), (6, 6)] {
+            let mut batch = Batch::new();
+            batch.push(Write::Rewind { process, from, path: Vec::new() });
+            store.commit(batch, Durability::Synced).unwrap();
+            assert_eq!(store.mirrored(&process).unwrap(), next);
+        }
     }
 }
