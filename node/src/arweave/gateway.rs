@@ -89,8 +89,10 @@ pub struct Terms {
 /// A transaction or item that was found by its tags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundData {
-    /// Whose data is meant: the transaction, or the one that an item was bundled in.
-    pub container: Id,
+    /// Which one.
+    pub id: Id,
+    /// What it was bundled in, as far as the gateway says; none for a transaction.
+    pub bundled_in: Option<Id>,
     /// Its own tags.
     pub tags: Vec<Tag>,
     /// The height of its block; none when it has none yet.
@@ -253,6 +255,10 @@ impl Gateway {
             _ => return Err(self.refused("the status of a transaction", answer).await),
         }
         let body = self.body("status", answer, MAX_ANSWER_BYTES).await?;
+        // arlocal says so with another status than Arweave's nodes.
+        if body == b"Pending" {
+            return Ok(Status::Pending);
+        }
         let mined: Mined = serde_json::from_slice(&body).map_err(|cause| self.garbage("status", cause))?;
         Ok(Status::Mined { height: mined.block_height, confirmations: mined.number_of_confirmations })
     }
@@ -301,7 +307,8 @@ impl Gateway {
         let edges = data.transactions.edges;
         let next = edges.last().filter(|_| data.transactions.page_info.has_next_page).map(|edge| edge.cursor.clone());
         let found = edges.into_iter().map(|edge| FoundData {
-            container: edge.node.bundled_in.map_or(edge.node.id, |bundle| bundle.id),
+            id: edge.node.id,
+            bundled_in: edge.node.bundled_in.map(|bundle| bundle.id),
             tags: edge.node.tags,
             height: edge.node.block.map(|block| block.height),
         });

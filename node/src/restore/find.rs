@@ -34,8 +34,14 @@ pub(super) async fn containers(gateway: &Gateway, wanted: &Wanted) -> Result<Vec
         loop {
             let page = ask(gateway, &tags, after.as_deref()).await?;
             for one in page.found {
+                let holder = match kind {
+                    LOG_BUNDLE => Some(one.id),
+                    // Not every gateway that looks into bundles says in which one an item was.
+                    _ => one.bundled_in,
+                };
+                let Some(holder) = holder else { continue };
                 // What is said of the range of one process is said of the bundle, too.
-                found.entry(one.container).and_modify(|known| known.tags.extend(one.tags.clone())).or_insert(one);
+                found.entry(holder).and_modify(|known| known.tags.extend(one.tags.clone())).or_insert(one);
             }
             if found.len() > MAX_BUNDLES {
                 return Err(RestoreError::TooMany);
@@ -46,10 +52,10 @@ pub(super) async fn containers(gateway: &Gateway, wanted: &Wanted) -> Result<Vec
             }
         }
     }
-    let mut found: Vec<FoundData> = found.into_values().collect();
+    let mut found: Vec<(Id, FoundData)> = found.into_iter().collect();
     // What has no block yet comes last.
-    found.sort_by_key(|one| (one.height.unwrap_or(u64::MAX), claimed_ms(&one.tags), one.container));
-    Ok(found.into_iter().map(|one| Container { id: one.container, tags: one.tags }).collect())
+    found.sort_by_key(|(id, one)| (one.height.unwrap_or(u64::MAX), claimed_ms(&one.tags), *id));
+    Ok(found.into_iter().map(|(id, one)| Container { id, tags: one.tags }).collect())
 }
 
 async fn ask(gateway: &Gateway, tags: &[(&str, &str)], after: Option<&str>) -> Result<Page, GatewayError> {

@@ -186,7 +186,7 @@ async fn a_log_is_rebuilt_from_the_gateway_alone_and_forgeries_are_refused() {
     wait_for_async("the forgeries are found", async || {
         let tags = [("Type", LOG_BUNDLE), ("Process", first.as_str())];
         let page = client.find(&tags, None).await.unwrap();
-        let found = |id: &String| page.found.iter().any(|found| found.container.to_string() == *id);
+        let found = |id: &String| page.found.iter().any(|found| found.id.to_string() == *id);
         forged.iter().all(found).then_some(())
     })
     .await;
@@ -250,7 +250,7 @@ async fn a_mirror_that_is_killed_leaves_no_gaps_and_pays_nothing_twice() {
         for found in page.found {
             let (first, last) = claimed_slots(&found.tags, &process.parse().unwrap()).unwrap();
             (first..=last).for_each(|slot| held[slot as usize] += 1);
-            bundles.insert(found.container);
+            bundles.insert(found.bundled_in);
         }
         after = page.next;
         if after.is_none() {
