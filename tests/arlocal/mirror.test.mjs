@@ -55,7 +55,8 @@ function run (command, args, options = {}) {
 async function startArlocal () {
   const port = await freePort()
   const folderOfIt = mkdtempSync(join(folder, 'arlocal-'))
-  run('node', [join(here, 'node_modules/.bin/arlocal'), String(port), '--hidelogs'], { cwd: folderOfIt, stdio: 'ignore' })
+  const arguments_ = [join(here, 'node_modules/.bin/arlocal'), String(port), '--hidelogs']
+  run('node', arguments_, { cwd: folderOfIt, stdio: 'ignore' })
   await until('arlocal answers', () => fetch(`http://127.0.0.1:${port}/info`).then(answer => answer.ok, () => false))
   return { port, url: `http://127.0.0.1:${port}` }
 }

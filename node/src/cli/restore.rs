@@ -29,8 +29,8 @@ const BETWEEN_BARS: Duration = Duration::from_millis(100);
 
 /// Rebuild the logs of processes from Arweave, from nothing else
 ///
-/// Every signature, chain link and id is checked; what is forged is refused and named. It can be interrupted and goes on
-/// where it was. Then start a node on the folder: it computes the same outcomes as before.
+/// Every signature, chain link and id is checked; what is forged is refused and named. It can be interrupted and goes
+/// on where it was. Then start a node on the folder: it computes the same outcomes as before.
 #[derive(Debug, Args)]
 pub(super) struct Restore {
     /// A gateway of Arweave, such as https://arweave.net

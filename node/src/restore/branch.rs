@@ -13,8 +13,8 @@ use super::find::Container;
 use super::{Restore, RestoreError, fetch};
 
 impl Restore {
-    /// Looks for the branches that owners named and that this log does not have; true when it came over to one. Then all
-    /// bundles are to be looked at again.
+    /// Looks for the branches that owners named and that this log does not have; true when it came over to one. Then
+    /// all bundles are to be looked at again.
     pub(super) async fn come_over(
         &mut self,
         known: &BTreeSet<Id>,

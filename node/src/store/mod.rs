@@ -142,7 +142,8 @@ impl Store {
         blocks.set_capacity(BLOCK_CACHE_BYTES);
         blocks.set_num_shard_bits(BLOCK_CACHE_SHARD_BITS);
         let cache = Cache::new_lru_cache_opts(&blocks);
-        let tables = Table::ALL.map(|table| ColumnFamilyDescriptor::new(table.name(), table_options(table, &cache)));
+        let describe = |table: &Table| ColumnFamilyDescriptor::new(table.name(), table_options(*table, &cache));
+        let tables = Table::ALL.iter().map(describe);
         let db = DB::open_cf_descriptors(&options, folder, tables).map_err(|cause| {
             let cause = cause.to_string();
             let folder = folder.to_path_buf();

@@ -16,234 +16,139 @@ pub(super) const FORMAT_KEY: &[u8] = b"format";
 /// Key of the next sequence of the index in the default column family.
 pub(super) const SEQUENCE_KEY: &[u8] = b"sequence";
 
-/// A column family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Table {
+/// The column families, each once: with its keys and values, and what it is called on disk.
+macro_rules! tables {
+    ($($(#[$keys:meta])* $table:ident = $name:literal,)*) => {
+        /// A column family.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum Table {
+            $($(#[$keys])* $table,)*
+        }
+
+        impl Table {
+            /// All tables, to open them.
+            pub(super) const ALL: &[Table] = &[$(Table::$table,)*];
+
+            /// The name of the column family.
+            pub(super) fn name(self) -> &'static str {
+                match self {
+                    $(Table::$table => $name,)*
+                }
+            }
+        }
+    };
+}
+
+tables! {
     /// process, slot → entry
-    Entries,
+    Entries = "entries",
     /// process → tip
-    Tips,
+    Tips = "tips",
     /// process, item → slot
-    SlotsByItem,
+    SlotsByItem = "slots-by-item",
     /// delivery → process, slot
-    SlotsByDelivery,
+    SlotsByDelivery = "slots-by-delivery",
     /// item → where it is
-    Items,
+    Items = "items",
     /// process, slot → outcome
-    Outcomes,
+    Outcomes = "outcomes",
     /// process → how far outcomes are known
-    Computed,
+    Computed = "computed",
     /// process, slot → what is known of the snapshot after it
-    Snapshots,
+    Snapshots = "snapshots",
     /// process, slot, number → piece of that snapshot
-    SnapshotPieces,
+    SnapshotPieces = "snapshot-pieces",
     /// process → last slot that was evaluated here
-    Evaluated,
+    Evaluated = "evaluated",
     /// process, unit, slot → attestation, and when it came
-    Attestations,
+    Attestations = "attestations",
     /// process, unit → what it attested and is wrong
-    Dissents,
+    Dissents = "dissents",
     /// unit → proof that it lies
-    Perjuries,
+    Perjuries = "perjuries",
     /// unit → what it did in all races
-    RaceAccounts,
+    RaceAccounts = "race-accounts",
     /// process → next slot whose race is to be credited
-    Credited,
+    Credited = "credited",
     /// process → next slot to settle
-    Delivered,
+    Delivered = "delivered",
     /// delivery → its state
-    Deliveries,
+    Deliveries = "deliveries",
     /// target that is no process yet, delivery → nothing
-    Waiting,
+    Waiting = "waiting",
     /// delivery that is a dead letter → what is listed of it
-    Dead,
+    Dead = "dead",
     /// process, delivery that has a slot there, or had one → the delivery
-    Received,
+    Received = "received",
     /// message that started others, scheduler of those who sent them → how many slots these got here
-    Pushed,
+    Pushed = "pushed",
     /// process → two assignments of one slot
-    Evidence,
+    Evidence = "evidence",
     /// process → how it was resumed
-    Resumes,
+    Resumes = "resumes",
     /// process → how often slots of it were taken back
-    Rewinds,
+    Rewinds = "rewinds",
     /// process → how often something that it had sent was to be sent again
-    SentAgain,
+    SentAgain = "sent-again",
     /// process, slot → the only assignment that may be there
-    Branches,
+    Branches = "branches",
     /// process → slot whose checkpoint this node began with
-    Bases,
+    Bases = "bases",
     /// process → what is missing below that
-    Holes,
+    Holes = "holes",
     /// process, slot → hash of the state that was rebuilt here after it
-    Rebuilt,
+    Rebuilt = "rebuilt",
     /// process, slot, unit → attestation of the state after it
-    Checkpoints,
+    Checkpoints = "checkpoints",
     /// process, cron → where its last firing is in its row
-    Fired,
+    Fired = "fired",
     /// process, slot that is a cron's firing → nothing
-    Firings,
+    Firings = "firings",
     /// height → block
-    Blocks,
+    Blocks = "blocks",
     /// block id → height
-    BlockHeights,
+    BlockHeights = "block-heights",
     /// transaction → what was signed, and where it is
-    Transactions,
+    Transactions = "transactions",
     /// number in the order of arrival → transaction that is not mined
-    Pending,
+    Pending = "pending",
     /// address → what it owns
-    Accounts,
+    Accounts = "accounts",
     /// data root, size, transaction → nothing
-    Roots,
+    Roots = "roots",
     /// data root, size, end → piece of data
-    Chunks,
+    Chunks = "chunks",
     /// data root, size → bytes of it that are here
-    Held,
+    Held = "held",
     /// end in the data of all transactions → transaction
-    Weave,
+    Weave = "weave",
     /// transaction that is a bundle → nothing
-    ToUnpack,
+    ToUnpack = "to-unpack",
     /// term, height, sequence → nothing; for the term of everything: item
-    Postings,
+    Postings = "postings",
     /// item → height, sequence
-    Positions,
+    Positions = "positions",
     /// process → next slot to index
-    Indexed,
+    Indexed = "indexed",
     /// item → the transaction or item that it is bundled in
-    Carriers,
+    Carriers = "carriers",
     /// item → the receipt that its uploader got
-    Receipts,
+    Receipts = "receipts",
     /// item that was uploaded, and not yet taken apart and told to others → nothing
-    Uploads,
+    Uploads = "uploads",
     /// process → next slot to mirror
-    Mirrored,
+    Mirrored = "mirrored",
     /// module that is in a bundle → nothing
-    MirroredModules,
+    MirroredModules = "mirrored-modules",
     /// number → bundle on its way to Arweave
-    Bundles,
+    Bundles = "bundles",
     /// number → the data of that
-    BundleData,
+    BundleData = "bundle-data",
     /// number → bundle that is on Arweave for good
-    Landed,
+    Landed = "landed",
 }
 
 impl Table {
-    /// All tables, to open them.
-    pub(super) const ALL: [Table; 53] = [
-        Table::Entries,
-        Table::Tips,
-        Table::SlotsByItem,
-        Table::SlotsByDelivery,
-        Table::Items,
-        Table::Outcomes,
-        Table::Computed,
-        Table::Snapshots,
-        Table::SnapshotPieces,
-        Table::Evaluated,
-        Table::Attestations,
-        Table::Dissents,
-        Table::Perjuries,
-        Table::RaceAccounts,
-        Table::Credited,
-        Table::Delivered,
-        Table::Deliveries,
-        Table::Waiting,
-        Table::Dead,
-        Table::Received,
-        Table::Pushed,
-        Table::Evidence,
-        Table::Resumes,
-        Table::Rewinds,
-        Table::SentAgain,
-        Table::Branches,
-        Table::Bases,
-        Table::Holes,
-        Table::Rebuilt,
-        Table::Checkpoints,
-        Table::Fired,
-        Table::Firings,
-        Table::Blocks,
-        Table::BlockHeights,
-        Table::Transactions,
-        Table::Pending,
-        Table::Accounts,
-        Table::Roots,
-        Table::Chunks,
-        Table::Held,
-        Table::Weave,
-        Table::ToUnpack,
-        Table::Postings,
-        Table::Positions,
-        Table::Indexed,
-        Table::Carriers,
-        Table::Receipts,
-        Table::Uploads,
-        Table::Mirrored,
-        Table::MirroredModules,
-        Table::Bundles,
-        Table::BundleData,
-        Table::Landed,
-    ];
-
-    /// The name of the column family.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Table::Entries => "entries",
-            Table::Tips => "tips",
-            Table::SlotsByItem => "slots-by-item",
-            Table::SlotsByDelivery => "slots-by-delivery",
-            Table::Items => "items",
-            Table::Outcomes => "outcomes",
-            Table::Computed => "computed",
-            Table::Snapshots => "snapshots",
-            Table::SnapshotPieces => "snapshot-pieces",
-            Table::Evaluated => "evaluated",
-            Table::Attestations => "attestations",
-            Table::Dissents => "dissents",
-            Table::Perjuries => "perjuries",
-            Table::RaceAccounts => "race-accounts",
-            Table::Credited => "credited",
-            Table::Delivered => "delivered",
-            Table::Deliveries => "deliveries",
-            Table::Waiting => "waiting",
-            Table::Dead => "dead",
-            Table::Received => "received",
-            Table::Pushed => "pushed",
-            Table::Evidence => "evidence",
-            Table::Resumes => "resumes",
-            Table::Rewinds => "rewinds",
-            Table::SentAgain => "sent-again",
-            Table::Branches => "branches",
-            Table::Bases => "bases",
-            Table::Holes => "holes",
-            Table::Rebuilt => "rebuilt",
-            Table::Checkpoints => "checkpoints",
-            Table::Fired => "fired",
-            Table::Firings => "firings",
-            Table::Blocks => "blocks",
-            Table::BlockHeights => "block-heights",
-            Table::Transactions => "transactions",
-            Table::Pending => "pending",
-            Table::Accounts => "accounts",
-            Table::Roots => "roots",
-            Table::Chunks => "chunks",
-            Table::Held => "held",
-            Table::Weave => "weave",
-            Table::ToUnpack => "to-unpack",
-            Table::Postings => "postings",
-            Table::Positions => "positions",
-            Table::Indexed => "indexed",
-            Table::Carriers => "carriers",
-            Table::Receipts => "receipts",
-            Table::Uploads => "uploads",
-            Table::Mirrored => "mirrored",
-            Table::MirroredModules => "mirrored-modules",
-            Table::Bundles => "bundles",
-            Table::BundleData => "bundle-data",
-            Table::Landed => "landed",
-        }
-    }
-
     /// Whether keys are looked up one by one, often in vain, so that a filter pays.
     pub(super) fn is_point_lookup(self) -> bool {
         matches!(

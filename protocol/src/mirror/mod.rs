@@ -9,7 +9,7 @@
 //! | `Bundle-Format`, `Bundle-Version` | `binary`, `2.0.0` |
 //! | `Data-Protocol`, `Type` | `ao`, `Log-Bundle` |
 //! | `Timestamp` | the latest time of a slot in it, in milliseconds |
-//! | `Process`, `Slots` | of each of its ranges, `first-last`; left out where there are more than [`MAX_TAGGED_RANGES`] |
+//! | `Process`, `Slots` | of each range, `first-last`; left out where there are more than [`MAX_TAGGED_RANGES`] |
 //! | `Scheduler` | of those |
 //!
 //! Beside the log's own items it holds an item of `Type` `Log-Range` for each range, with the tags `Process`,
