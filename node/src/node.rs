@@ -23,6 +23,7 @@ use crate::drive::compute::{Computer, half_of_memory};
 use crate::drive::dead_letters::DeadLetters;
 use crate::drive::inbound::{Inbound, roles_text};
 use crate::drive::mirror::{self, Mirror};
+use crate::drive::recover::{self, AcceptedTip};
 use crate::drive::repair::Follower;
 use crate::drive::scheduler::{Scheduler, Surroundings};
 use crate::drive::submit::Submitter;
@@ -69,6 +70,8 @@ pub struct Config {
     pub workers: Workers,
     /// How the log is put on Arweave, if it is.
     pub mirror: Option<mirror::Settings>,
+    /// Tips that a scheduler which lost its log goes on from, though followers of it are gone.
+    pub accepted_tips: Vec<AcceptedTip>,
 }
 
 /// What a compute unit's workers are, and may hold.
@@ -128,10 +131,11 @@ impl Node {
         };
         let world = World::new(log, net, network, wallet, config.roles.clone(), config.follow_shards);
         keep_runtime(&world)?;
-        let api = play_roles(&world, events, (config.workers, config.dev_chain, config.mirror), metrics)?;
+        let clients = config.clients.clone();
+        let api = play_roles(&world, events, config, metrics)?;
         let (stop, mut stopping) = watch::channel(false);
         let stopped = async move { drop(stopping.wait_for(|stop| *stop).await) };
-        let served = tokio::spawn(api.serve(listener, config.clients, stopped));
+        let served = tokio::spawn(api.serve(listener, clients, stopped));
         Ok(Node { world, http_url, stop, served })
     }
 
@@ -177,9 +181,13 @@ pub async fn run(config: Config) -> Result<()> {
 fn play_roles(
     world: &World,
     events: mpsc::Receiver<NetEvent>,
-    (workers, dev_chain, mirror): (Workers, bool, Option<mirror::Settings>),
+    config: Config,
     mut metrics: Registering,
 ) -> Result<Api> {
+    let Config { workers, dev_chain, mirror, .. } = config;
+    if world.plays(Role::Su) {
+        recover::begin(world)?;
+    }
     let scheduler = match world.plays(Role::Su) {
         true => Some(start_scheduler(world)?),
         false => None,
@@ -189,6 +197,10 @@ fn play_roles(
     }
     let submitter = Submitter::new(world.clone(), scheduler.clone());
     let follower = Follower::start(world.clone())?;
+    if world.plays(Role::Su) {
+        let joins = !config.join.is_empty();
+        tokio::spawn(recover::run(world.clone(), follower.clone(), config.accepted_tips, joins));
+    }
     let computer = match world.plays(Role::Cu) {
         true => {
             let mut launcher = workers.program.map_or_else(Launcher::this_executable, Launcher::new);
@@ -287,6 +299,7 @@ fn start_scheduler(world: &World) -> Result<Scheduler> {
     tokio::spawn(gossip_entries(world.clone(), waiting));
     let (trusting, dating, timing) = (world.clone(), world.clone(), world.clone());
     let (measuring, telling, failing) = (world.clone(), world.clone(), world.clone());
+    let recovering = world.clone();
     let signer: Arc<Wallet> = world.wallet().clone();
     let scheduler = Scheduler::start(Surroundings {
         log: world.shared_log(),
@@ -295,6 +308,7 @@ fn start_scheduler(world: &World) -> Result<Scheduler> {
         trust: Box::new(move || trusting.trust()),
         block_height: Box::new(move || dating.newest_block().height),
         block_time: Box::new(move |height| timing.log().block(height).ok().flatten().map(|block| block.timestamp_s)),
+        held: Box::new(move |process| recovering.recovery().holds(process)),
         lack_of_room: Box::new(move || measuring.lack_of_room(room::MIN_FREE_BYTES)),
         scheduled: Box::new(move |entries| {
             telling.tally().scheduled(entries.len());

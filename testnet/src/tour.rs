@@ -111,7 +111,8 @@ impl Tour<'_> {
         for line in permanence::lose_and_restore(self.cluster, &self.processes).await? {
             self.say(&line);
         }
-        self.expect(&neo, "x", "cu", "42").await?;
+        // The scheduler asks its followers before it goes on.
+        self.wait_until(&neo, "x", "42").await?;
         Ok(())
     }
 

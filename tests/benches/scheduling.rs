@@ -81,6 +81,7 @@ impl Setting {
                     queue.send(entries.iter().map(Entry::to_bytes).collect()).expect("the follower runs");
                 }
             }),
+            held: Box::new(|_| None),
             lack_of_room: Box::new(|| None),
             failed: Box::new(|cause| panic!("{cause}")),
         });

@@ -39,6 +39,8 @@ mod mirror;
 mod network;
 #[path = "nodes/partition.rs"]
 mod partition;
+#[path = "nodes/recover.rs"]
+mod recover;
 #[path = "nodes/restart.rs"]
 mod restart;
 #[path = "nodes/trace.rs"]

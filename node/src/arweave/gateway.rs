@@ -4,25 +4,26 @@
 use std::time::Duration;
 
 use ao_protocol::id::{Id, decode_base64url, encode_base64url};
-use ao_protocol::tag::Tag;
 use ao_protocol::transaction::Transaction;
 use ao_protocol::transaction::chunks::{self, Chunk};
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use thiserror::Error;
 
 /// Longest wait for a connection, and for the next bytes of an answer.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const READ_LIMIT: Duration = Duration::from_secs(30);
 /// Longest wait for an answer that is not data.
-const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 /// Most bytes of an answer that is not data.
-const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
+pub(super) const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 /// Most bytes of what a gateway says of an error that are shown.
-const MAX_SHOWN_BYTES: usize = 200;
-/// Transactions in one page of what is found; what gateways allow.
-const PAGE: usize = 100;
+pub(super) const MAX_SHOWN_BYTES: usize = 200;
+/// Highest height that is believed: numbers that are computed from it would overflow.
+const MAX_HEIGHT: u64 = 1 << 40;
+/// Bytes of data that a gateway has to give in a second, beside the time of an answer.
+const LEAST_BYTES_A_SECOND: u64 = 128 * 1024;
 
 /// Why a gateway did not do what it was asked for.
 #[derive(Debug, Error)]
@@ -59,6 +60,17 @@ pub enum GatewayError {
     },
 }
 
+impl GatewayError {
+    /// Whether the same may succeed later: it was not reached, or is busy.
+    pub fn passes(&self) -> bool {
+        match self {
+            GatewayError::Unreachable { .. } => true,
+            GatewayError::Refused { status, .. } => matches!(status, 408 | 425 | 429 | 500..),
+            GatewayError::Garbage { .. } => false,
+        }
+    }
+}
+
 /// Where a transaction is, as a gateway says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -86,33 +98,11 @@ pub struct Terms {
     pub price: u128,
 }
 
-/// A transaction or item that was found by its tags.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FoundData {
-    /// Which one.
-    pub id: Id,
-    /// What it was bundled in, as far as the gateway says; none for a transaction.
-    pub bundled_in: Option<Id>,
-    /// Its own tags.
-    pub tags: Vec<Tag>,
-    /// The height of its block; none when it has none yet.
-    pub height: Option<u64>,
-}
-
-/// A page of what was found.
-#[derive(Clone, Debug, Default)]
-pub struct Page {
-    /// In the order of blocks.
-    pub found: Vec<FoundData>,
-    /// Where it goes on, if it does.
-    pub next: Option<String>,
-}
-
 /// A gateway. Cloning is cheap.
 #[derive(Clone, Debug)]
 pub struct Gateway {
-    url: String,
-    http: reqwest::Client,
+    pub(super) url: String,
+    pub(super) http: reqwest::Client,
 }
 
 impl Gateway {
@@ -132,7 +122,7 @@ impl Gateway {
         &self.url
     }
 
-    fn garbage(&self, what: &'static str, cause: impl ToString) -> GatewayError {
+    pub(super) fn garbage(&self, what: &'static str, cause: impl ToString) -> GatewayError {
         GatewayError::Garbage { url: self.url.clone(), what, cause: cause.to_string() }
     }
 
@@ -145,12 +135,17 @@ impl Gateway {
         GatewayError::Unreachable { url: self.url.clone(), cause: inner.to_string() }
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Response, GatewayError> {
+    pub(super) async fn send(&self, request: reqwest::RequestBuilder) -> Result<Response, GatewayError> {
         request.send().await.map_err(|cause| self.unreachable(&cause))
     }
 
     /// The body of an answer, as long as it is no longer than it may be.
-    async fn body(&self, what: &'static str, mut answer: Response, limit: usize) -> Result<Vec<u8>, GatewayError> {
+    pub(super) async fn body(
+        &self,
+        what: &'static str,
+        mut answer: Response,
+        limit: usize,
+    ) -> Result<Vec<u8>, GatewayError> {
         let mut body = Vec::new();
         while let Some(part) = answer.chunk().await.map_err(|cause| self.unreachable(&cause))? {
             if body.len() + part.len() > limit {
@@ -161,7 +156,7 @@ impl Gateway {
         Ok(body)
     }
 
-    async fn refused(&self, what: &'static str, answer: Response) -> GatewayError {
+    pub(super) async fn refused(&self, what: &'static str, answer: Response) -> GatewayError {
         let status = answer.status().as_u16();
         let body = self.body(what, answer, MAX_ANSWER_BYTES).await.unwrap_or_default();
         let text: String = String::from_utf8_lossy(&body).chars().take(MAX_SHOWN_BYTES).collect();
@@ -186,7 +181,10 @@ impl Gateway {
         }
         let text = self.get_text("height", "/info").await?;
         let info: Info = serde_json::from_str(&text).map_err(|cause| self.garbage("height", cause))?;
-        Ok(info.height)
+        match info.height {
+            height if height <= MAX_HEIGHT => Ok(height),
+            height => Err(self.garbage("height", height)),
+        }
     }
 
     /// What a new transaction is to name as what came before it.
@@ -230,13 +228,29 @@ impl Gateway {
         }
     }
 
-    /// Posts all data of a transaction, piece by piece.
-    pub async fn post_data(&self, transaction: &Transaction, data: &[u8]) -> Result<(), GatewayError> {
-        for chunk in chunks::split(data).chunks {
+    /// Posts the data of a transaction, piece by piece, from a piece on; it says which is next, also when it fails.
+    pub async fn post_data(
+        &self,
+        transaction: &Transaction,
+        data: &[u8],
+        next: &mut usize,
+    ) -> Result<(), GatewayError> {
+        for chunk in chunks::split(data).chunks.iter().skip(*next) {
             let piece = data.get(chunk.start as usize..chunk.end as usize).unwrap_or_default();
-            self.post_chunk(transaction, &chunk, piece).await?;
+            self.post_chunk(transaction, chunk, piece).await?;
+            *next += 1;
         }
         Ok(())
+    }
+
+    /// A transaction as it was signed, without its data.
+    pub async fn transaction(&self, id: &Id) -> Result<Transaction, GatewayError> {
+        let text = self.get_text("transaction", &format!("/tx/{id}")).await?;
+        match Transaction::verify_json(text.as_bytes()) {
+            Ok(transaction) if transaction.id == *id => Ok(Transaction { data: Vec::new(), ..transaction }),
+            Ok(other) => Err(self.garbage("transaction", format!("it is {}", other.id))),
+            Err(cause) => Err(self.garbage("transaction", cause)),
+        }
     }
 
     /// Where a transaction is.
@@ -265,6 +279,12 @@ impl Gateway {
 
     /// The data of a transaction or item, of at most so many bytes.
     pub async fn data(&self, id: &Id, limit: usize) -> Result<Vec<u8>, GatewayError> {
+        let time = ANSWER_LIMIT + Duration::from_secs(limit as u64 / LEAST_BYTES_A_SECOND);
+        let slow = |_| GatewayError::Unreachable { url: self.url.clone(), cause: "its data comes too slowly".into() };
+        tokio::time::timeout(time, self.read_data(id, limit)).await.map_err(slow)?
+    }
+
+    async fn read_data(&self, id: &Id, limit: usize) -> Result<Vec<u8>, GatewayError> {
         let mut refusal = None;
         // The second is what arlocal has; many gateways turn it into a page.
         for path in ["/raw", ""] {
@@ -277,96 +297,17 @@ impl Gateway {
                     Some(size) => Err(self.garbage("data", format!("{} of {size} bytes", body.len()))),
                 };
             }
-            refusal.get_or_insert(self.refused("data", answer).await);
+            let refused = self.refused("data", answer).await;
+            if refused.passes() {
+                return Err(refused);
+            }
+            refusal.get_or_insert(refused);
         }
         Err(refusal.unwrap_or_else(|| self.garbage("data", "nothing")))
-    }
-
-    /// Transactions and bundled items with all of these tags, in the order of their blocks, a page at a time.
-    pub async fn find(&self, tags: &[(&str, &str)], after: Option<&str>) -> Result<Page, GatewayError> {
-        let query = "query ($tags: [TagFilter!], $first: Int!, $after: String) {
-            transactions(tags: $tags, first: $first, after: $after, sort: HEIGHT_ASC) {
-                pageInfo { hasNextPage }
-                edges { cursor node { id tags { name value } block { height } bundledIn { id } } }
-            } }";
-        let filter = |(name, value): &(&str, &str)| json!({ "name": name, "values": [value] });
-        let tags: Vec<Value> = tags.iter().map(filter).collect();
-        let body = json!({ "query": query, "variables": { "tags": tags, "first": PAGE, "after": after } });
-        let request = self.http.post(format!("{}/graphql", self.url)).timeout(ANSWER_LIMIT).json(&body);
-        let answer = self.send(request).await?;
-        if answer.status() != StatusCode::OK {
-            return Err(self.refused("a search", answer).await);
-        }
-        let body = self.body("search", answer, MAX_ANSWER_BYTES).await?;
-        let answer: Answer =
-            serde_json::from_slice(&body).map_err(|cause| self.garbage("answer to a search", cause))?;
-        let Some(data) = answer.data else {
-            let cause: String = answer.errors.unwrap_or_default().to_string().chars().take(MAX_SHOWN_BYTES).collect();
-            return Err(self.garbage("answer to a search", cause));
-        };
-        let edges = data.transactions.edges;
-        let next = edges.last().filter(|_| data.transactions.page_info.has_next_page).map(|edge| edge.cursor.clone());
-        let found = edges.into_iter().map(|edge| FoundData {
-            id: edge.node.id,
-            bundled_in: edge.node.bundled_in.map(|bundle| bundle.id),
-            tags: edge.node.tags,
-            height: edge.node.block.map(|block| block.height),
-        });
-        Ok(Page { found: found.collect(), next })
     }
 
     /// On what terms data of so many bytes is taken now.
     pub async fn terms(&self, bytes: usize) -> Result<Terms, GatewayError> {
         Ok(Terms { height: self.height().await?, anchor: self.anchor().await?, price: self.price(bytes).await? })
     }
-}
-
-#[derive(Deserialize)]
-struct Answer {
-    data: Option<Data>,
-    errors: Option<Value>,
-}
-
-#[derive(Deserialize)]
-struct Data {
-    transactions: Transactions,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Transactions {
-    page_info: PageInfo,
-    edges: Vec<Edge>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct PageInfo {
-    has_next_page: bool,
-}
-
-#[derive(Deserialize)]
-struct Edge {
-    cursor: String,
-    node: Node,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Node {
-    id: Id,
-    #[serde(default)]
-    tags: Vec<Tag>,
-    block: Option<BlockNode>,
-    bundled_in: Option<Bundle>,
-}
-
-#[derive(Deserialize)]
-struct BlockNode {
-    height: u64,
-}
-
-#[derive(Deserialize)]
-struct Bundle {
-    id: Id,
 }

@@ -2,10 +2,12 @@
 
 mod block;
 mod dev_chain;
+mod find;
 mod follow;
 mod gateway;
 
 pub use block::{Block, BlockId, NoBlockId};
 pub use dev_chain::{ChunkRefusal, DevChain, MAX_DATA_BYTES, PostRefusal, price};
+pub use find::{FoundData, Page};
 pub use follow::run as follow;
-pub use gateway::{FoundData, Gateway, GatewayError, Page, Status, Terms};
+pub use gateway::{Gateway, GatewayError, Status, Terms};

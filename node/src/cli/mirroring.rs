@@ -10,7 +10,7 @@ use ao_protocol::wallet::Signer;
 use clap::Args;
 
 use crate::arweave::Gateway;
-use crate::drive::mirror::{BATCH_BYTES, BATCH_TIME, CONFIRMATIONS, MAX_BATCH_BYTES, Settings};
+use crate::drive::mirror::{BATCH_BYTES, BATCH_TIME, CONFIRMATIONS, MAX_BATCH_BYTES, MAX_PRICE, Settings};
 use crate::key_file;
 
 /// Where the log is put on Arweave, and who pays.
@@ -33,6 +33,9 @@ pub(super) struct Mirroring {
     /// Blocks after which a bundle counts as there for good, if it can be read back
     #[arg(long, value_name = "BLOCKS", default_value_t = CONFIRMATIONS, value_parser = clap::value_parser!(u64).range(1..))]
     mirror_confirmations: u64,
+    /// The most that is paid for a byte
+    #[arg(long, value_name = "WINSTON", default_value_t = MAX_PRICE)]
+    mirror_max_price: u128,
 }
 
 pub(super) fn gateway(text: &str) -> Result<Gateway, String> {
@@ -55,7 +58,13 @@ impl Mirroring {
             bail!("{}: transactions are paid by RSA wallets, and this one is of another kind", path.display());
         }
         let batch_time = Duration::from_secs(self.mirror_seconds);
-        let (batch_bytes, confirmations) = (self.mirror_bytes, self.mirror_confirmations);
-        Ok(Some(Settings { gateway, wallet: Arc::new(wallet), batch_bytes, batch_time, confirmations }))
+        Ok(Some(Settings {
+            gateway,
+            wallet: Arc::new(wallet),
+            batch_bytes: self.mirror_bytes,
+            batch_time,
+            confirmations: self.mirror_confirmations,
+            max_price: self.mirror_max_price,
+        }))
     }
 }

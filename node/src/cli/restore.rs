@@ -71,8 +71,7 @@ impl Restore {
         } else {
             lines(&report, seconds).iter().for_each(|line| println!("{line}"));
         }
-        let whole = !report.processes.is_empty() && report.ahead.is_empty();
-        Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if report.is_whole() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
@@ -135,6 +134,7 @@ fn as_json(report: &Report, seconds: f64) -> serde_json::Value {
         "bytes": report.bytes,
         "seconds": seconds,
         "refused": report.refused.iter().map(refusal).collect::<Vec<_>>(),
+        "unfetched": report.unfetched.iter().map(|(id, cause)| refusal(&(*id, cause.clone()))).collect::<Vec<_>>(),
         "ahead": slots(&report.ahead),
     })
 }
@@ -155,6 +155,9 @@ fn lines(report: &Report, seconds: f64) -> Vec<String> {
     }
     for (id, cause) in &report.refused {
         lines.push(format!("refused: {id}: {cause}"));
+    }
+    for (id, cause) in &report.unfetched {
+        lines.push(format!("not fetched: {id}: {cause}"));
     }
     for (process, slot) in &report.ahead {
         lines.push(format!("missing: slots of {process} before slot {slot}, which is there"));
@@ -183,7 +186,7 @@ mod tests {
         let report =
             Report { refused: vec![(id, "it is forged".into())], ahead: [(id, 9)].into(), ..Report::default() };
         let text = lines(&report, 1.0).join("\n");
-        for expected in ["it is forged", "before slot 9", "nothing was found"] {
+        for expected in ["it is forged", "not fetched", "before slot 9", "nothing was found"] {
             assert!(text.contains(expected), "{text}");
         }
     }

@@ -10,6 +10,7 @@ use ao_protocol::announcement::Role;
 use clap::Args;
 
 use super::mirroring::Mirroring;
+use crate::drive::recover::AcceptedTip;
 use crate::http::Clients;
 use crate::net;
 use crate::node::{self, Config, Workers};
@@ -71,6 +72,10 @@ pub(super) struct Start {
     /// Find peers on the local network by mDNS
     #[arg(long)]
     mdns: bool,
+    /// A scheduler that lost its log goes on behind this slot, though followers that may have more can't be reached:
+    /// SLOT, or PROCESS=SLOT where several processes wait; may be repeated
+    #[arg(long, value_name = "SLOT", value_parser = accepted_tip)]
+    accept_tip: Vec<AcceptedTip>,
     #[command(flatten)]
     mirroring: Mirroring,
 }
@@ -119,6 +124,7 @@ impl Start {
                 ..Workers::default()
             },
             mirror: self.mirroring.settings()?,
+            accepted_tips: self.accept_tip,
         };
         let ended = node::run(config).await;
         if let Err(cause) = &ended {
@@ -149,6 +155,15 @@ fn roles(text: &str) -> Result<Roles, String> {
     roles.sort();
     roles.dedup();
     Ok(Roles(roles))
+}
+
+fn accepted_tip(text: &str) -> Result<AcceptedTip, String> {
+    let (process, slot) = match text.rsplit_once('=') {
+        Some((process, slot)) => (Some(process.trim().parse().map_err(|cause| format!("{cause}"))?), slot),
+        None => (None, text),
+    };
+    let slot = slot.trim().parse().map_err(|_| format!("{slot:?} is no slot number"))?;
+    Ok(AcceptedTip { process, slot })
 }
 
 fn multiaddr(text: &str) -> Result<String, String> {

@@ -22,6 +22,7 @@ pub mod measures;
 pub mod messenger;
 pub mod mirror;
 pub mod race;
+pub mod recover;
 pub mod repair;
 pub mod retries;
 pub mod room;
@@ -53,6 +54,7 @@ use crate::store::Store;
 use branches::Resumed;
 pub use change::Change;
 use handed::Handed;
+use recover::Recovery;
 use retries::Retries;
 use tally::Tally;
 use verdicts::Verdicts;
@@ -84,6 +86,7 @@ struct Parts {
     retries: Retries,
     handed: Handed,
     resumed: Resumed,
+    recovery: Recovery,
     asking: Semaphore,
     runtime: Handle,
     newest_block: watch::Sender<Arc<Block>>,
@@ -119,6 +122,7 @@ impl World {
             retries: Retries::default(),
             handed: Handed::default(),
             resumed: Resumed::default(),
+            recovery: Recovery::default(),
             asking: Semaphore::new(branches::MAX_ASKED),
             runtime: Handle::current(),
             newest_block,
@@ -236,6 +240,11 @@ impl World {
     /// Where tasks run that threads of their own start.
     fn runtime(&self) -> &Handle {
         &self.0.runtime
+    }
+
+    /// Which processes wait for their log to be back.
+    pub fn recovery(&self) -> &Recovery {
+        &self.0.recovery
     }
 
     /// When processes were resumed.

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use ao_protocol::announcement::Role;
 use ao_protocol::assignment::{Assignment, Statement};
 use ao_protocol::entry::{Entry, EntryError};
 use ao_protocol::id::Id;
@@ -14,7 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
-use super::{Change, World, branches, now_ms, room};
+use super::{Change, World, branches, now_ms, recover, room};
 use crate::net::{PeerId, Verdict};
 
 /// Most groups of entries that wait to be checked.
@@ -188,8 +189,12 @@ fn take_in_batch(groups: Vec<Group>, world: &World, runtime: &Handle) -> Result<
                 }
             };
             let (process, slot) = (entry.process(), entry.slot());
+            let own = world.plays(Role::Su) && entry.assignment.item.address() == world.address();
             match accept(world.log(), &mut batch, entry)? {
                 Ok(Accepted::New) => {
+                    if own {
+                        recover::lost(world, &process, slot)?;
+                    }
                     taken.new += 1;
                     changes.push((process, slot));
                 }

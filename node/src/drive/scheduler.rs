@@ -45,6 +45,9 @@ pub struct Scheduler {
     requests: mpsc::Sender<Request>,
 }
 
+/// Says why nothing of a process may be scheduled now, if so.
+pub type Held = Box<dyn Fn(&Id) -> Option<String> + Send>;
+
 /// What the scheduler needs of the world around it.
 pub struct Surroundings {
     /// The log that it appends to.
@@ -59,6 +62,8 @@ pub struct Surroundings {
     pub block_height: Box<dyn Fn() -> u64 + Send>,
     /// The time of a block in seconds since 1970, if it is known.
     pub block_time: Box<dyn Fn(u64) -> Option<u64> + Send>,
+    /// Why nothing of a process may be scheduled now, if so.
+    pub held: Held,
     /// Why there is no room on the disk, if so, asked once per batch.
     pub lack_of_room: Box<dyn Fn() -> Option<String> + Send>,
     /// Told of new entries after they are on disk, in the order of their slots.
@@ -151,6 +156,10 @@ fn run_batch(requests: Vec<Request>, world: &mut Surroundings) -> bool {
     for request in requests {
         let (submissions, answer) = match request {
             Request::Submit { submissions, answer } => (submissions, answer),
+            Request::Fire { process, answer } if (world.held)(&process).is_some() => {
+                let _ = answer.send(false);
+                continue;
+            }
             Request::Fire { process, answer } => {
                 match cron::fire(log, &mut batch, &process, moment, &*world.block_time, &*world.signer) {
                     Ok(firings) => entries.extend(firings),
@@ -169,6 +178,11 @@ fn run_batch(requests: Vec<Request>, world: &mut Surroundings) -> bool {
                 && refusal.is_temporary()
             {
                 receipts.push(Err(Refusal::Busy("the one before it has to go first".into())));
+                continue;
+            }
+            let process = submission.item.target().unwrap_or_else(|| submission.item.id());
+            if let Some(cause) = (world.held)(&process) {
+                receipts.push(Err(Refusal::Busy(cause)));
                 continue;
             }
             match scheduler::assign(log, &mut batch, submission, moment, &trust, &*world.signer) {

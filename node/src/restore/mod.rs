@@ -3,34 +3,34 @@
 //! and nothing else. How far it came is the log itself: what was interrupted goes on where it was.
 
 mod branch;
+mod fetch;
 mod find;
 mod take;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
-use ao_protocol::backoff::Backoff;
 use ao_protocol::id::{Address, Id};
-use ao_protocol::item::{DataItem, VerifiedItem, bundle};
 use ao_protocol::log::{Log, LogError};
-use ao_protocol::mirror::{Contents, claimed_slots};
 use futures::StreamExt;
 use thiserror::Error;
 
 use crate::arweave::{Gateway, GatewayError};
 use crate::store::Store;
+use fetch::{Fetched, Opened, fetch};
 use find::Container;
 
 /// Largest bundle that is read, in bytes.
-pub const MAX_BUNDLE_BYTES: usize = 128 * 1024 * 1024;
+pub const MAX_BUNDLE_BYTES: usize = 64 * 1024 * 1024;
 /// Most bundles that are looked at.
 pub const MAX_BUNDLES: usize = 1_000_000;
 /// Most refusals that are told one by one.
 pub const MAX_REFUSALS: usize = 1000;
 
-/// Bundles that are fetched ahead.
-const AHEAD: usize = 3;
+/// Bundles that are fetched at once.
+const AT_ONCE: usize = 2;
+/// Most refusals of one bundle that are told.
+const MAX_REFUSALS_OF_ONE: usize = 10;
 /// How often a gateway that does not answer is asked again before it is given up.
 const TRIES: u32 = 6;
 /// Wait before the second try, in milliseconds, doubling up to the last.
@@ -44,6 +44,16 @@ pub enum Wanted {
     Process(Id),
     /// All that a scheduler schedules.
     Scheduler(Address),
+}
+
+impl Wanted {
+    /// What is noted under, of what came before.
+    fn key(&self) -> [u8; 32] {
+        match self {
+            Wanted::Process(process) => process.to_bytes(),
+            Wanted::Scheduler(scheduler) => scheduler.to_bytes(),
+        }
+    }
 }
 
 /// Why it can't go on.
@@ -86,8 +96,17 @@ pub struct Report {
     pub bytes: u64,
     /// What was refused: the transaction or item that held it, and why.
     pub refused: Vec<(Id, String)>,
+    /// What the gateway did not give, or not as it was signed: the transaction or item, and why.
+    pub unfetched: BTreeMap<Id, String>,
     /// Slots that a bundle has and whose predecessors are nowhere, or that wait for a resume: process and slot.
     pub ahead: BTreeMap<Id, u64>,
+}
+
+impl Report {
+    /// Whether nothing that was found is missing.
+    pub fn is_whole(&self) -> bool {
+        !self.processes.is_empty() && self.ahead.is_empty() && self.unfetched.is_empty()
+    }
 }
 
 /// Rebuilds logs.
@@ -98,36 +117,63 @@ pub struct Restore {
     /// Processes that are wanted for who may resume another: only their first slots.
     ancestors: BTreeSet<Id>,
     report: Report,
+    /// By unit: who followed it when it mirrored last.
+    followers: BTreeMap<Address, (u64, Vec<Address>)>,
+    /// Owners' words whose branches this log came over to.
+    joined: BTreeSet<Id>,
 }
 
 impl Restore {
     /// Into a log, which may have some of it.
     pub fn new(gateway: Gateway, log: Arc<Store>, wanted: Wanted) -> Restore {
-        Restore { gateway, log, wanted, ancestors: BTreeSet::new(), report: Report::default() }
+        Restore {
+            gateway,
+            log,
+            wanted,
+            ancestors: BTreeSet::new(),
+            report: Report::default(),
+            followers: BTreeMap::new(),
+            joined: BTreeSet::new(),
+        }
     }
 
     /// Does it, and tells how far it is.
     pub async fn run(mut self, tell: &mut dyn FnMut(&Progress)) -> Result<Report, RestoreError> {
-        let mut left = find::containers(&self.gateway, &self.wanted).await?;
-        let mut known: BTreeSet<Id> = left.iter().map(|container| container.id).collect();
-        self.report.bundles = left.len();
-        let mut progress = Progress { bundles: left.len(), ..Progress::default() };
+        let all = find::containers(&self.gateway, &self.wanted).await?;
+        self.report.bundles = all.len();
+        let mut progress = Progress { bundles: all.len(), ..Progress::default() };
         tell(&progress);
+        let mut left = Vec::new();
+        for container in &all {
+            match self.log.is_restored(&self.wanted.key(), &container.id)? {
+                true => progress.done += 1,
+                false => left.push(*container),
+            }
+        }
         loop {
             let before = self.report.slots;
-            let (again, changed) = self.pass(left, &mut progress, tell).await?;
+            let (again, resumed) = self.pass(left, &mut progress, tell).await?;
             left = again;
+            let mut further = resumed || self.report.slots > before;
             // Who owns a spawned process is in the first slots of those before it.
             for ancestor in self.missing_ancestors()? {
                 self.ancestors.insert(ancestor);
                 let more = find::containers(&self.gateway, &Wanted::Process(ancestor)).await?;
-                let with_first = |container: &Container| {
-                    claimed_slots(&container.tags, &ancestor).is_none_or(|(first, _)| first == 0)
-                };
-                left.extend(more.into_iter().filter(with_first).filter(|container| known.insert(container.id)));
+                let with_first = |container: &Container| container.first.is_none_or(|first| first == 0);
+                for container in more.into_iter().filter(with_first) {
+                    further = true;
+                    if left.iter().all(|other| other.id != container.id) {
+                        left.push(container);
+                    }
+                }
             }
-            let joined = self.come_over(&known, &mut left).await?;
-            if left.is_empty() || (!joined && !changed && self.report.slots == before) {
+            // Slots were taken back: whatever has been read may have others in their places.
+            if self.come_over(&all).await? || resumed {
+                self.log.forget_restored()?;
+                left.clone_from(&all);
+                further = true;
+            }
+            if left.is_empty() || !further {
                 break;
             }
             progress.bundles = progress.done + left.len();
@@ -135,9 +181,15 @@ impl Restore {
         for process in self.restored()? {
             let Some(tip) = self.log.tip(&process)? else { continue };
             self.report.processes.insert(process, tip.slot);
-            // What is there need not be paid again.
-            self.log.note_mirrored(&process, tip.slot + 1)?;
+            // Its scheduler may have given slots that are in no bundle.
+            let scheduler = self.log.process(&process)?.map(|read| read.scheduler());
+            let followers = scheduler.and_then(|scheduler| self.followers.get(&scheduler));
+            self.log.note_recovering(&process, followers.map_or(&[], |(_, followers)| followers))?;
         }
+        let mut ahead = std::mem::take(&mut self.report.ahead);
+        // What strangers say of processes that are nowhere counts for nothing.
+        ahead.retain(|process, slot| self.report.processes.get(process).is_some_and(|tip| *slot > *tip));
+        self.report.ahead = ahead;
         self.log.sync()?;
         Ok(self.report)
     }
@@ -150,57 +202,49 @@ impl Restore {
         tell: &mut dyn FnMut(&Progress),
     ) -> Result<(Vec<Container>, bool), RestoreError> {
         self.report.ahead.clear();
-        let mut wanted = Vec::new();
-        for container in containers {
-            match self.is_passed(&container)? {
-                true => progress.done += 1,
-                false => wanted.push(container),
-            }
-        }
-        let (mut again, mut changed) = (Vec::new(), false);
+        let (mut again, mut resumed) = (Vec::new(), false);
         let gateway = self.gateway.clone();
-        let fetched = futures::stream::iter(wanted).map(|container| {
+        let fetched = futures::stream::iter(containers).map(|container| {
             let gateway = gateway.clone();
-            async move {
-                let read = fetch(&gateway, &container.id).await;
-                (container, read)
-            }
+            // A task of its own: it goes on while what came before is taken in.
+            tokio::spawn(async move { (container, fetch(&gateway, &container.id).await) })
         });
-        let mut fetched = std::pin::pin!(fetched.buffered(AHEAD));
-        while let Some((container, read)) = fetched.next().await {
+        let mut fetched = std::pin::pin!(fetched.buffered(AT_ONCE));
+        while let Some(done) = fetched.next().await {
             progress.done += 1;
+            let Ok((container, read)) = done else { continue };
+            self.report.unfetched.remove(&container.id);
             match read? {
-                Err(cause) => {
-                    self.refuse(container.id, cause);
+                Fetched::Not(cause) => {
+                    self.report.unfetched.insert(container.id, cause);
                     again.push(container);
                 }
-                Ok(Opened { contents, bytes, refused }) => {
+                Fetched::Forged(cause) => self.refuse(container.id, cause),
+                Fetched::Opened(Opened { contents, bytes, refused }) => {
                     progress.bytes += bytes;
                     self.report.bytes += bytes;
                     refused.into_iter().for_each(|cause| self.refuse(container.id, cause));
                     let taken = self.take(&container, &contents)?;
-                    changed |= taken.resumed;
-                    if taken.again {
-                        again.push(container);
+                    resumed |= taken.resumed;
+                    match taken.again {
+                        true => again.push(container),
+                        false => self.log.note_restored(&self.wanted.key(), &container.id)?,
                     }
                 }
             }
             progress.slots = self.report.slots;
             tell(progress);
         }
-        Ok((again, changed))
-    }
-
-    /// Whether all that a bundle says that it has of the one process is here.
-    fn is_passed(&self, container: &Container) -> Result<bool, LogError> {
-        let Wanted::Process(process) = self.wanted else { return Ok(false) };
-        let Some((_, last)) = claimed_slots(&container.tags, &process) else { return Ok(false) };
-        Ok(self.log.tip(&process)?.is_some_and(|tip| last <= tip.slot))
+        Ok((again, resumed))
     }
 
     fn refuse(&mut self, container: Id, cause: String) {
+        let of_one = self.report.refused.iter().filter(|(id, _)| *id == container).count();
         let refusal = (container, cause);
-        if self.report.refused.len() < MAX_REFUSALS && !self.report.refused.contains(&refusal) {
+        if self.report.refused.len() < MAX_REFUSALS
+            && of_one < MAX_REFUSALS_OF_ONE
+            && !self.report.refused.contains(&refusal)
+        {
             self.report.refused.push(refusal);
         }
     }
@@ -220,59 +264,4 @@ impl Restore {
             }
         }
     }
-}
-
-/// A bundle that was read.
-struct Opened {
-    contents: Contents,
-    bytes: u64,
-    /// What is wrong with some of its items.
-    refused: Vec<String>,
-}
-
-/// Fetches a bundle and verifies what is in it. The inner error is of this bundle alone.
-async fn fetch(gateway: &Gateway, id: &Id) -> Result<Result<Opened, String>, GatewayError> {
-    let mut backoff = Backoff::new(FIRST_RETRY_MS, LAST_RETRY_MS);
-    let data = loop {
-        match gateway.data(id, MAX_BUNDLE_BYTES).await {
-            Ok(data) => break data,
-            Err(cause @ GatewayError::Unreachable { .. }) if backoff.attempts() + 1 >= TRIES => return Err(cause),
-            Err(GatewayError::Unreachable { .. }) => {
-                tokio::time::sleep(Duration::from_millis(backoff.next_ms())).await;
-            }
-            Err(cause) => return Ok(Err(cause.to_string())),
-        }
-    };
-    let opened = tokio::task::spawn_blocking(move || open(&data)).await;
-    Ok(opened.unwrap_or_else(|cause| Err(cause.to_string())))
-}
-
-fn open(data: &[u8]) -> Result<Opened, String> {
-    let items = bundle::decode(data).map_err(|cause| cause.to_string())?;
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let share = items.len().div_ceil(threads).max(1);
-    let mut shares: Vec<Vec<DataItem>> = Vec::new();
-    let mut items = items.into_iter().peekable();
-    while items.peek().is_some() {
-        shares.push(items.by_ref().take(share).collect());
-    }
-    let verify = |items: Vec<DataItem>| -> Vec<Result<VerifiedItem, String>> {
-        let named = |item: DataItem| {
-            let id = item.id();
-            item.verify().map_err(|cause| format!("item {id}: {cause}"))
-        };
-        items.into_iter().map(named).collect()
-    };
-    let verified: Vec<Result<VerifiedItem, String>> = std::thread::scope(|scope| {
-        let threads: Vec<_> = shares.into_iter().map(|items| scope.spawn(move || verify(items))).collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
-    });
-    let (mut whole, mut refused) = (Vec::with_capacity(verified.len()), Vec::new());
-    for item in verified {
-        match item {
-            Ok(item) => whole.push(item),
-            Err(cause) => refused.push(cause),
-        }
-    }
-    Ok(Opened { contents: Contents::of(whole), bytes: data.len() as u64, refused })
 }

@@ -1,7 +1,10 @@
 //! Taking what a bundle holds into the log.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use ao_protocol::entry::Entry;
-use ao_protocol::id::Id;
+use ao_protocol::id::{Address, Id};
+use ao_protocol::item::VerifiedItem;
 use ao_protocol::log::{Batch, Durability, Log, LogError, Write};
 use ao_protocol::mirror::Contents;
 use ao_protocol::process::Process;
@@ -28,22 +31,16 @@ impl Restore {
     pub(super) fn take(&mut self, container: &Container, contents: &Contents) -> Result<Taken, LogError> {
         let mut taken = Taken::default();
         let mut batch = Batch::new();
-        for module in contents.modules() {
-            if self.log.item(&module.id())?.is_none() {
-                batch.push(Write::Item(module.clone()));
-            }
-            self.log.note_module(&module.id())?;
-        }
-        self.log.commit(std::mem::take(&mut batch), Durability::Relaxed)?;
         // Before the slots, as far as it can be: they may be on another branch than this log's. And after them.
         self.resume(container, contents, &mut taken)?;
+        let mut mirrored: BTreeMap<Id, u64> = BTreeMap::new();
+        let mut modules = BTreeSet::new();
         for assignment in contents.assignments() {
             let (process, slot) = (assignment.statement.process, assignment.statement.slot);
             if !self.may_take(&process, slot, contents)? {
                 // Another bundle may say that it is a process of this scheduler.
                 let signer = assignment.item.address();
-                let of_scheduler = self.wanted == Wanted::Scheduler(signer) && self.log.tip(&process)?.is_none();
-                if of_scheduler {
+                if self.wanted == Wanted::Scheduler(signer) && self.log.tip(&process)?.is_none() {
                     taken.again = true;
                     self.ahead(process, slot);
                 }
@@ -56,11 +53,28 @@ impl Restore {
                     continue;
                 }
             };
+            if slot == 0 {
+                modules.extend(Process::read(&entry.item).map(|read| read.module));
+            }
+            let signer = entry.assignment.item.address();
             match accept(&*self.log, &mut batch, entry)? {
-                Ok(Accepted::New) => self.report.slots += 1,
-                Ok(Accepted::Known | Accepted::Superseded) => {}
+                Ok(accepted @ (Accepted::New | Accepted::Known)) => {
+                    self.report.slots += u64::from(accepted == Accepted::New);
+                    let next = match mirrored.get(&process) {
+                        Some(next) => *next,
+                        None => self.log.mirrored(&process)?,
+                    };
+                    // Without a block it may still be lost.
+                    let counts = container.height.is_some() && slot == next;
+                    mirrored.insert(process, next + u64::from(counts));
+                }
+                Ok(Accepted::Superseded) => {}
                 Ok(Accepted::Evidence) => {
                     self.refuse(container.id, format!("slot {slot} of {process} was given twice: it is disputed"));
+                }
+                // Nobody but its schedulers can have given it.
+                Ok(Accepted::Unresumed) if !self.may_schedule(&process, &signer)? => {
+                    self.refuse(container.id, format!("slot {slot} of {process} is not signed by its scheduler"));
                 }
                 Ok(Accepted::Ahead | Accepted::Unresumed) => {
                     taken.again = true;
@@ -72,9 +86,42 @@ impl Restore {
                 self.log.commit(std::mem::take(&mut batch), Durability::Relaxed)?;
             }
         }
+        // What they need is computed with them.
+        let modules: Vec<&VerifiedItem> = contents.modules().filter(|item| modules.contains(&item.id())).collect();
+        for module in &modules {
+            if self.log.item(&module.id())?.is_none() {
+                batch.push(Write::Item((*module).clone()));
+            }
+        }
         self.log.commit(batch, Durability::Relaxed)?;
         self.resume(container, contents, &mut taken)?;
+        self.hear_of_followers(contents)?;
+        // What is there for good need not be paid again.
+        if !taken.resumed && container.height.is_some() {
+            modules.iter().try_for_each(|module| self.log.note_module(&module.id()))?;
+            mirrored.iter().try_for_each(|(process, next)| self.log.note_mirrored(process, *next))?;
+        }
         Ok(taken)
+    }
+
+    /// Notes who followed the schedulers whose processes are rebuilt.
+    fn hear_of_followers(&mut self, contents: &Contents) -> Result<(), LogError> {
+        for (unit, said) in &contents.followers {
+            let wanted = match &self.wanted {
+                Wanted::Scheduler(scheduler) => scheduler == unit,
+                Wanted::Process(process) => self.log.process(process)?.is_some_and(|read| read.scheduler() == *unit),
+            };
+            if wanted && self.followers.get(unit).is_none_or(|(time, _)| *time <= said.0) {
+                self.followers.insert(*unit, said.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether some unit schedules a process, or did, as far as its owner's words are known.
+    pub(super) fn may_schedule(&self, process: &Id, unit: &Address) -> Result<bool, LogError> {
+        let Some(read) = self.log.process(process)? else { return Ok(true) };
+        Ok(read.first_scheduler == *unit || read.resumes.iter().any(|resume| resume.scheduler == *unit))
     }
 
     /// A slot waits for others.
@@ -84,7 +131,8 @@ impl Restore {
 
     fn resume(&mut self, container: &Container, contents: &Contents, taken: &mut Taken) -> Result<(), LogError> {
         for said in &contents.resumes {
-            if !self.is_wanted(&said.process)? {
+            // One that is moved to a scheduler is its from then on.
+            if !self.is_wanted(&said.process)? && self.wanted != Wanted::Scheduler(said.scheduler) {
                 continue;
             }
             match resume::accept(&*self.log, said.clone())? {
@@ -121,10 +169,6 @@ impl Restore {
             return Ok(true);
         }
         let Wanted::Scheduler(scheduler) = &self.wanted else { return Ok(false) };
-        // It is known, and another's.
-        if self.log.tip(process)?.is_some() {
-            return Ok(false);
-        }
         let moved = contents.resumes.iter().any(|said| said.process == *process && said.scheduler == *scheduler);
         let first = contents.item(process).and_then(|item| Process::read(item).ok());
         Ok(moved || first.is_some_and(|first| first.first_scheduler == *scheduler))

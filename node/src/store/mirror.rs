@@ -2,13 +2,13 @@
 //! is posted again and nothing is paid twice.
 
 use ao_protocol::id::Id;
-use ao_protocol::log::LogError;
+use ao_protocol::log::{Log, LogError};
 use ao_protocol::mirror::Range;
 use ao_protocol::transaction::Transaction;
 use rocksdb::WriteBatch;
 use serde::{Deserialize, Serialize};
 
-use super::schema::{self, Table};
+use super::schema::{self, BUNDLE_KEY, Table};
 use super::{Store, database};
 
 /// How far a bundle is.
@@ -82,6 +82,23 @@ impl Store {
         self.db.write(batch).map_err(database)
     }
 
+    /// Whether all that is wanted of a bundle was restored before.
+    pub fn is_restored(&self, wanted: &[u8; 32], bundle: &Id) -> Result<bool, LogError> {
+        Ok(self.read::<()>(Table::Restored, &[&wanted[..], bundle.as_ref()].concat())?.is_some())
+    }
+
+    /// All that is wanted of a bundle is here.
+    pub fn note_restored(&self, wanted: &[u8; 32], bundle: &Id) -> Result<(), LogError> {
+        let mut batch = WriteBatch::default();
+        self.put(&mut batch, Table::Restored, &[&wanted[..], bundle.as_ref()].concat(), &())?;
+        self.db.write(batch).map_err(database)
+    }
+
+    /// Slots were taken back: what was restored may have more of them.
+    pub fn forget_restored(&self) -> Result<(), LogError> {
+        self.db.delete_range_cf(self.table(Table::Restored)?, &[0; 64][..], &[0xff; 65][..]).map_err(database)
+    }
+
     /// A module is on Arweave, though in no bundle of this node.
     pub fn note_module(&self, module: &Id) -> Result<(), LogError> {
         let mut batch = WriteBatch::default();
@@ -95,15 +112,19 @@ impl Store {
     }
 
     /// Keeps a new bundle with its data and moves the cursors of its processes behind it, synced. Says its number; none
-    /// if slots of one of them were taken back since it was gathered.
+    /// if slots of any process were taken back since it was gathered, when [`Log::rewound`] was this.
     pub fn keep_bundle(
         &self,
         transaction: &Transaction,
         data: &[u8],
         (ranges, modules): (&[Range], &[Id]),
         signed_at: u64,
+        rewound: u64,
     ) -> Result<Option<u64>, LogError> {
         let _steady = self.steady();
+        if self.rewound() != rewound {
+            return Ok(None);
+        }
         let mut batch = WriteBatch::default();
         for range in ranges {
             if self.mirrored(&range.process)? != range.first {
@@ -114,14 +135,9 @@ impl Store {
         for module in modules {
             self.put(&mut batch, Table::MirroredModules, module.as_ref(), &())?;
         }
-        let last = |table| -> Result<Option<u64>, LogError> {
-            let last = self.db.iterator_cf(self.table(table)?, rocksdb::IteratorMode::End).next();
-            Ok(last
-                .transpose()
-                .map_err(database)?
-                .and_then(|(key, _)| key.first_chunk().map(|key| u64::from_be_bytes(*key))))
-        };
-        let number = last(Table::Bundles)?.max(last(Table::Landed)?).map_or(0, |last| last + 1);
+        let next = self.db.get(BUNDLE_KEY).map_err(database)?;
+        let number = next.and_then(|next| next.try_into().ok()).map_or(0, u64::from_be_bytes);
+        batch.put(BUNDLE_KEY, (number + 1).to_be_bytes());
         batch.put_cf(self.table(Table::BundleData)?, number.to_be_bytes(), data);
         let bundle = Bundle {
             number,
@@ -204,7 +220,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use ao_protocol::id::Address;
-    use ao_protocol::log::{Batch, Durability, Log, Write};
+    use ao_protocol::log::{Batch, Durability, Write};
     use ao_protocol::transaction::TransactionBuilder;
     use ao_protocol::wallet::Wallet;
 
@@ -227,7 +243,7 @@ mod tests {
         // More than one record of the wire format may have.
         let large = vec![7; 20 << 20];
         let keep = |data: &[u8], ranges: &[Range]| {
-            store.keep_bundle(&transaction(data), data, (ranges, &[Id::from([9; 32])]), 5).unwrap()
+            store.keep_bundle(&transaction(data), data, (ranges, &[Id::from([9; 32])]), 5, store.rewound()).unwrap()
         };
         assert_eq!(keep(&large, &[range(1, 0, 4), range(2, 0, 0)]), Some(0));
         assert_eq!(keep(b"b", &[range(1, 5, 9)]), Some(1));
@@ -250,7 +266,7 @@ mod tests {
         let landed = store.last_landed().unwrap().unwrap();
         assert_eq!((landed.bundles, landed.all_slots, landed.height), (2, 11, 8));
         assert_eq!(landed.all_bytes, (20 << 20) + 1);
-        let number = store.keep_bundle(&transaction(b"d"), b"d", (&[range(1, 10, 10)], &[]), 9).unwrap();
+        let number = store.keep_bundle(&transaction(b"d"), b"d", (&[range(1, 10, 10)], &[]), 9, 0).unwrap();
         assert_eq!(number, Some(2));
     }
 
@@ -260,11 +276,16 @@ mod tests {
         let store = Store::open(folder.path()).unwrap();
         let process = Id::from([1; 32]);
         store.note_mirrored(&process, 10).unwrap();
-        for (from, next) in [(20, 10), (6, 6)] {
+        let gathered = store.rewound();
+        // With the last slot that is kept goes what the owner said.
+        for (from, next) in [(20, 10), (6, 5)] {
             let mut batch = Batch::new();
             batch.push(Write::Rewind { process, from, path: Vec::new() });
             store.commit(batch, Durability::Synced).unwrap();
             assert_eq!(store.mirrored(&process).unwrap(), next);
         }
+        let kept = (&[range(1, 5, 9)][..], &[][..]);
+        assert_eq!(store.keep_bundle(&transaction(b"a"), b"a", kept, 1, gathered).unwrap(), None, "it is of before");
+        assert_eq!(store.keep_bundle(&transaction(b"a"), b"a", kept, 1, store.rewound()).unwrap(), Some(0));
     }
 }

@@ -7,6 +7,7 @@ mod index;
 mod log;
 mod mirror;
 mod query;
+mod recovering;
 mod rewind;
 mod schema;
 mod search;

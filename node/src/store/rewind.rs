@@ -31,8 +31,13 @@ impl Store {
         self.take_back_deliveries(batch, process, from)?;
         let key = schema::process(process);
         let sent = own.unwrap_or(from).min(from);
-        let cursors =
-            [(Table::Credited, from), (Table::Delivered, sent), (Table::Indexed, from), (Table::Mirrored, from)];
+        let cursors = [
+            (Table::Credited, from),
+            (Table::Delivered, sent),
+            (Table::Indexed, from),
+            (Table::Mirrored, from.saturating_sub(1)),
+        ];
+        // What is mirrored begins with the last slot that is kept: what the owner said goes with it.
         for (cursor, to) in cursors {
             if self.read::<u64>(cursor, &key)?.is_some_and(|next| next > to) {
                 self.put(batch, cursor, &key, &to)?;

@@ -13,6 +13,8 @@ pub(super) const FORMAT_VERSION: u32 = 10;
 
 /// Key of the format version in the default column family.
 pub(super) const FORMAT_KEY: &[u8] = b"format";
+/// Key of the next bundle's number in the default column family.
+pub(super) const BUNDLE_KEY: &[u8] = b"bundle";
 /// Key of the next sequence of the index in the default column family.
 pub(super) const SEQUENCE_KEY: &[u8] = b"sequence";
 
@@ -144,6 +146,10 @@ tables! {
     Bundles = "bundles",
     /// number → the data of that
     BundleData = "bundle-data",
+    /// what is restored, bundle → nothing: all that is wanted of it is here
+    Restored = "restored",
+    /// process whose log was lost → who followed it
+    Recovering = "recovering",
     /// number → bundle that is on Arweave for good
     Landed = "landed",
 }

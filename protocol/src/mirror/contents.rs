@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::LOG_CERTIFICATES;
+use super::{LOG_CERTIFICATES, LOG_FOLLOWERS, MAX_NAMED_FOLLOWERS, TIMESTAMP};
 use crate::assignment::Assignment;
 use crate::certificate::Certificate;
 use crate::entry::{Entry, EntryError};
-use crate::id::{Digest, Id};
+use crate::id::{Address, Digest, Id};
 use crate::item::VerifiedItem;
 use crate::resume::Resume;
 use crate::wire;
@@ -19,6 +19,8 @@ pub struct Contents {
     assignments: Vec<Assignment>,
     /// What owners said of branches.
     pub resumes: Vec<Resume>,
+    /// By unit: who followed it, and when that was, in milliseconds.
+    pub followers: BTreeMap<Address, (u64, Vec<Address>)>,
 }
 
 impl Contents {
@@ -29,6 +31,12 @@ impl Contents {
             match item.tag("Type") {
                 Some("Assignment") => contents.assignments.extend(Assignment::read(item.clone())),
                 Some("Resume") => contents.resumes.extend(Resume::read(item.clone())),
+                Some(LOG_FOLLOWERS) => {
+                    let lines = std::str::from_utf8(item.data()).unwrap_or_default().lines();
+                    let named = lines.take(MAX_NAMED_FOLLOWERS).filter_map(|line| line.parse().ok()).collect();
+                    let time = item.tag(TIMESTAMP).and_then(|time| time.parse().ok()).unwrap_or(0);
+                    contents.followers.insert(item.address(), (time, named));
+                }
                 Some(LOG_CERTIFICATES) => {
                     let parts: Vec<Vec<u8>> = wire::decode_bare(item.data()).unwrap_or_default();
                     let read = parts.iter().filter_map(|part| Certificate::from_bytes(part).ok());

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{LOG_BUNDLE, LOG_CERTIFICATES, LOG_RANGE, MAX_TAGGED_RANGES, Range, TIMESTAMP};
+use super::{
+    LOG_BUNDLE, LOG_CERTIFICATES, LOG_FOLLOWERS, LOG_RANGE, MAX_BUNDLED_RANGES, MAX_NAMED_FOLLOWERS, MAX_TAGGED_RANGES,
+    Range, TIMESTAMP,
+};
 use crate::certificate::Certificate;
 use crate::entry::Entry;
 use crate::evidence;
@@ -61,7 +64,7 @@ impl Gathering {
     }
 
     /// Adds the slots of a process from one on: as many as are there, are not disputed, and fit. Says which is next.
-    /// With the first of all slots goes the module, unless it is in some other bundle, as `has_module` says.
+    /// Its module goes with them, unless it is in some other bundle, as `has_module` says.
     pub fn add(
         &mut self,
         log: &dyn Log,
@@ -71,32 +74,30 @@ impl Gathering {
     ) -> Result<u64, LogError> {
         let disputed = evidence::disputed_from(log, process)?.unwrap_or(u64::MAX);
         let mut next = from;
-        let mut scheduler: Option<Address> = None;
         while !self.full && next < disputed {
             let Some(entry) = log.entry(process, next)? else { break };
             let bytes = size(&entry);
-            let many = self.items.len() + SPARE_ITEMS > MAX_BUNDLED_ITEMS;
+            // Each range has an item of its own, too.
+            let many = self.items.len() + self.ranges.len() + SPARE_ITEMS > MAX_BUNDLED_ITEMS
+                || self.ranges.len() >= MAX_BUNDLED_RANGES;
             if many || (!self.items.is_empty() && self.bytes + bytes > self.max_bytes) {
                 self.full = true;
                 break;
             }
-            if next == 0
-                && let Some(spawn) = log.process(process)?
-                && !has_module(&spawn.module)
-                && let Some(module) = log.item(&spawn.module)?
-            {
-                self.item(module);
-            }
-            scheduler = Some(entry.assignment.item.address());
             self.entry(entry);
             next += 1;
         }
-        if let Some(scheduler) = scheduler {
-            for resume in log.process(process)?.into_iter().flat_map(|process| process.resumes.clone()) {
-                self.item(resume.item);
-            }
-            self.ranges.push(Range { process: *process, first: from, last: next - 1, scheduler });
+        let Some(read) = log.process(process)?.filter(|_| next > from) else { return Ok(next) };
+        if !has_module(&read.module)
+            && let Some(module) = log.item(&read.module)?
+        {
+            self.item(module);
         }
+        for resume in &read.resumes {
+            self.item(resume.item.clone());
+        }
+        let scheduler = read.scheduler();
+        self.ranges.push(Range { process: *process, first: from, last: next - 1, scheduler });
         Ok(next)
     }
 
@@ -133,8 +134,12 @@ impl Gathering {
         self.bytes
     }
 
-    /// Makes the bundle; `signer` signs what is said of it.
-    pub fn finish(mut self, signer: &dyn Signer) -> Result<Bundled, ItemError> {
+    /// Makes the bundle; `signer` signs what is said of it, and the unit that mirrors says who follows it.
+    pub fn finish(
+        mut self,
+        signer: &dyn Signer,
+        (unit, followers): (&dyn Signer, &[Address]),
+    ) -> Result<Bundled, ItemError> {
         let modules =
             self.items.iter().filter(|item| item.tag("Type") == Some("Module")).map(|item| item.id()).collect();
         let own =
@@ -158,6 +163,11 @@ impl Gathering {
                 .tag("Last-Slot", range.last.to_string())
                 .tag("Scheduler", range.scheduler.to_string());
             self.item(item.data(" ").sign(signer)?);
+        }
+        let names: Vec<String> = followers.iter().take(MAX_NAMED_FOLLOWERS).map(Address::to_string).collect();
+        if !names.is_empty() {
+            let item = own(LOG_FOLLOWERS).tag(TIMESTAMP, self.latest_ms.to_string());
+            self.item(item.data(names.join("\n")).sign(unit)?);
         }
         Ok(Bundled {
             data: bundle::encode(&self.items),

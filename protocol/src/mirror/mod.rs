@@ -14,7 +14,9 @@
 //!
 //! Beside the log's own items it holds an item of `Type` `Log-Range` for each range, with the tags `Process`,
 //! `First-Slot`, `Last-Slot` and `Scheduler`, by which gateways that look into bundles find it; and items of `Type`
-//! `Log-Certificates`, whose data are certificates that assignments name by their hash.
+//! `Log-Certificates`, whose data are certificates that assignments name by their hash; and one of `Type`
+//! `Log-Followers`, in which the scheduler itself says who follows it, an address a line: should it lose its log, these
+//! may have what was not mirrored yet.
 
 mod contents;
 mod gathering;
@@ -29,10 +31,16 @@ pub use gathering::{Bundled, Gathering};
 pub const LOG_BUNDLE: &str = "Log-Bundle";
 /// `Type` of an item that says which slots it lies beside.
 pub const LOG_RANGE: &str = "Log-Range";
+/// `Type` of an item in which a scheduler says who follows it.
+const LOG_FOLLOWERS: &str = "Log-Followers";
+/// Most followers that a bundle names.
+pub const MAX_NAMED_FOLLOWERS: usize = 256;
 /// The latest time of a slot in it: bundles of one block are looked at in this order.
 const TIMESTAMP: &str = "Timestamp";
 /// `Type` of an item that holds certificates.
 const LOG_CERTIFICATES: &str = "Log-Certificates";
+/// Most ranges in one bundle.
+pub const MAX_BUNDLED_RANGES: usize = 10_000;
 /// Most ranges that the tags of a transaction name.
 pub const MAX_TAGGED_RANGES: usize = 8;
 
@@ -45,7 +53,7 @@ pub struct Range {
     pub first: u64,
     /// The last slot.
     pub last: u64,
-    /// Who gave the last one.
+    /// Who schedules it.
     pub scheduler: Address,
 }
 
@@ -103,7 +111,7 @@ mod tests {
     fn gather(log: &dyn Log, process: &Id, from: u64, max_bytes: usize) -> (Bundled, u64) {
         let mut gathering = Gathering::new(max_bytes);
         let next = gathering.add(log, process, from, &|_| false).unwrap();
-        (gathering.finish(&unit(99)).unwrap(), next)
+        (gathering.finish(&unit(99), (&unit(SCHEDULER), &[unit(7).address()])).unwrap(), next)
     }
 
     fn contents(bundled: &Bundled) -> Contents {
@@ -162,6 +170,9 @@ mod tests {
                 (next, bundles) = (after, bundles + 1);
             }
             assert_eq!((restored.tip(&sample.id()).unwrap(), bundles > 1), (tip.clone(), max_bytes < 1 << 20));
+            let (bundled, _) = gather(&sample.log, &sample.id(), 0, max_bytes);
+            let followers = (1, vec![unit(7).address()]);
+            assert_eq!(contents(&bundled).followers, [(unit(SCHEDULER).address(), followers)].into());
             let certified = restored.entry(&sample.id(), 4).unwrap().unwrap();
             assert!(certified.certificate.is_some());
         }
@@ -202,7 +213,7 @@ mod tests {
         let with = |has: bool| {
             let mut gathering = Gathering::new(1 << 20);
             gathering.add(&log, &spawn.id(), 0, &|id| has && *id == module.id()).unwrap();
-            gathering.finish(&unit(99)).unwrap()
+            gathering.finish(&unit(99), (&unit(SCHEDULER), &[])).unwrap()
         };
         assert_eq!((with(false).modules, with(true).modules), (vec![module.id()], vec![]));
         assert_eq!(contents(&with(false)).modules().map(|item| item.id()).collect::<Vec<_>>(), vec![module.id()]);

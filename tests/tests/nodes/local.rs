@@ -24,6 +24,7 @@ pub(crate) fn config(roles: &[Role], join: Option<String>, folder: &TempDir) -> 
         mdns: false,
         workers: Workers { program: Some(program()), ..Workers::default() },
         mirror: None,
+        accepted_tips: Vec::new(),
     }
 }
 

@@ -12,10 +12,11 @@ use std::time::Duration;
 
 use ao_protocol::announcement::Role;
 use ao_protocol::backoff::Backoff;
-use ao_protocol::id::Id;
+use ao_protocol::id::{Address, Id};
 use ao_protocol::log::{Log, LogError};
 use ao_protocol::mirror::{Bundled, Gathering};
 use ao_protocol::tag::Tag;
+use ao_protocol::transaction::chunks::MAX_CHUNK_BYTES;
 use ao_protocol::transaction::{Transaction, TransactionBuilder};
 use ao_protocol::wallet::{Signer, Wallet};
 use tokio::sync::broadcast::Receiver;
@@ -33,11 +34,13 @@ pub use shown::{Shown, ShownBundle};
 /// Bytes of a bundle's items when nothing is said.
 pub const BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// Most bytes of a bundle's items that may be asked for.
-pub const MAX_BATCH_BYTES: usize = 64 * 1024 * 1024;
+pub const MAX_BATCH_BYTES: usize = 32 * 1024 * 1024;
 /// Longest wait of a slot for others to go with it, when nothing is said.
 pub const BATCH_TIME: Duration = Duration::from_secs(60);
 /// Blocks from a bundle's own on after which it counts as there for good, when nothing is said.
 pub const CONFIRMATIONS: u64 = 10;
+/// The most that is paid for a byte when nothing is said, in winston: three times what `arlocal` asks for.
+pub const MAX_PRICE: u128 = 200_000;
 /// Most bundles on their way; then slots wait in the log.
 pub const MAX_OPEN_BUNDLES: usize = 256;
 
@@ -62,6 +65,8 @@ pub struct Settings {
     pub batch_time: Duration,
     /// Blocks from a bundle's own on after which it counts as there for good.
     pub confirmations: u64,
+    /// The most that is paid for a byte, in winston.
+    pub max_price: u128,
 }
 
 /// The mirror of a node. Cloning is cheap.
@@ -73,6 +78,19 @@ pub struct Mirror {
 }
 
 impl Settings {
+    /// On what terms data of so many bytes is taken now; a price beyond what may be paid is refused.
+    async fn terms(&self, bytes: usize) -> Result<Terms, GatewayError> {
+        let terms = self.gateway.terms(bytes).await?;
+        // Arweave counts whole pieces.
+        let most = self.max_price.saturating_mul(bytes.max(MAX_CHUNK_BYTES) as u128);
+        if terms.price > most {
+            let cause =
+                format!("{} winston for {bytes} bytes, more than the {most} of --mirror-max-price", terms.price);
+            return Err(GatewayError::Garbage { url: self.gateway.url().to_string(), what: "acceptable price", cause });
+        }
+        Ok(terms)
+    }
+
     /// Signs a transaction for this data, which is kept beside it.
     fn sign(&self, data: &[u8], tags: Vec<Tag>, terms: Terms) -> Result<Transaction, LogError> {
         let (last_tx, reward) = (terms.anchor, terms.price);
@@ -89,6 +107,8 @@ struct Gathered {
     stuck: Vec<Id>,
     /// Whether more is left.
     full: bool,
+    /// How often slots had been taken back before.
+    rewound: u64,
 }
 
 /// Slots that wait.
@@ -100,6 +120,8 @@ struct Behind {
     last: Option<Id>,
     /// Since when something waits.
     since: Option<Instant>,
+    /// Whether more is left than went into the last bundle.
+    more: bool,
 }
 
 impl Behind {
@@ -209,33 +231,35 @@ impl Mirror {
     fn is_due(&self, behind: &Behind) -> bool {
         let full = behind.slots().saturating_mul(SLOT_BYTES) >= self.settings.batch_bytes as u64;
         let late = behind.since.is_some_and(|since| since.elapsed() >= self.settings.batch_time);
-        !behind.processes.is_empty() && (full || late)
+        !behind.processes.is_empty() && (full || late || behind.more)
     }
 
     /// Makes the next bundle and keeps it; says its number. None when there is nothing that can go now.
     async fn make(&self, behind: &mut Behind) -> Result<Option<u64>, Failure> {
+        // While it is away nothing is gathered and signed in vain.
+        self.settings.gateway.height().await?;
         let (mirror, turns) = (self.clone(), behind.turns());
         let gathered = tokio::task::spawn_blocking(move || mirror.gather(&turns));
         // It can't be joined when the node is stopping.
         let Ok(gathered) = gathered.await else { return Ok(None) };
-        let Gathered { bundled, stuck, full } = gathered?;
+        let Gathered { bundled, stuck, full, rewound } = gathered?;
         // They wait for something else: a dispute to end, or a part of the log to come.
         behind.processes.retain(|process, _| !stuck.contains(process));
         if bundled.ranges.is_empty() {
-            behind.since = None;
+            (behind.since, behind.more) = (None, false);
             return Ok(None);
         }
-        let terms = self.settings.gateway.terms(bundled.data.len()).await?;
+        let terms = self.settings.terms(bundled.data.len()).await?;
         let mirror = self.clone();
         let ranges = bundled.ranges.clone();
         let kept = tokio::task::spawn_blocking(move || {
             let log = mirror.world.log();
             let transaction = mirror.settings.sign(&bundled.data, bundled.tags, terms.clone())?;
-            log.keep_bundle(&transaction, &bundled.data, (&bundled.ranges, &bundled.modules), terms.height)
+            log.keep_bundle(&transaction, &bundled.data, (&bundled.ranges, &bundled.modules), terms.height, rewound)
         });
         let number = kept.await.unwrap_or(Ok(None))?;
         behind.last = ranges.last().map(|range| range.process);
-        behind.since = full.then(Instant::now);
+        (behind.since, behind.more) = (full.then(Instant::now), full);
         for range in &ranges {
             self.look(behind, &range.process)?;
         }
@@ -249,6 +273,7 @@ impl Mirror {
     /// Gathers what waits.
     fn gather(&self, turns: &[(Id, u64)]) -> Result<Gathered, LogError> {
         let log = self.world.log();
+        let rewound = log.rewound();
         let mut gathering = Gathering::new(self.settings.batch_bytes);
         let has = |module: &Id| log.is_module_mirrored(module).unwrap_or(false);
         let mut stuck = Vec::new();
@@ -263,8 +288,14 @@ impl Mirror {
         }
         let full = gathering.is_full();
         let signer: &dyn Signer = &*self.settings.wallet;
-        let bundled = gathering.finish(signer).map_err(|cause| LogError::Database(cause.to_string()))?;
-        Ok(Gathered { bundled, stuck, full })
+        // Should this node lose its log, they may have what is in no bundle.
+        let units = self.world.net().directory().units();
+        let followers: Vec<Address> =
+            units.iter().map(|unit| unit.address).filter(|unit| *unit != self.world.address()).collect();
+        let unit: &dyn Signer = &**self.world.wallet();
+        let bundled =
+            gathering.finish(signer, (unit, &followers)).map_err(|cause| LogError::Database(cause.to_string()))?;
+        Ok(Gathered { bundled, stuck, full, rewound })
     }
 }
 

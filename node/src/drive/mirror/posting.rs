@@ -8,6 +8,7 @@ use ao_protocol::backoff::Backoff;
 use ao_protocol::log::LogError;
 use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::shown::Showing;
@@ -22,6 +23,8 @@ const AT_ONCE: usize = 4;
 const ANCHOR_BLOCKS: u64 = 50 + 10;
 /// A gateway may not know of a transaction at once: after so many looks in vain it is posted again.
 const LOOKS_IN_VAIN: u32 = 5;
+/// A gateway has to know nothing of a transaction for so long before another one is signed in its place.
+const LOST_TIME: Duration = Duration::from_secs(10 * 60);
 
 /// All bundles on their way.
 pub(super) struct Posting {
@@ -40,12 +43,22 @@ struct Shared {
 
 /// What came of a look.
 enum Step {
-    /// Something was done: look again soon.
+    /// It was signed, or signed anew, or taken for the first time: look again soon.
     Forward,
     /// There is nothing to do yet.
     Wait,
     /// It is there for good.
     Landed,
+}
+
+/// What is known of a bundle between two looks.
+struct Way {
+    bundle: Bundle,
+    /// The next piece of its data to be posted.
+    next_piece: usize,
+    /// Looks since the gateway knew of it last, and since when.
+    in_vain: u32,
+    unknown: Option<Instant>,
 }
 
 impl Posting {
@@ -88,30 +101,34 @@ impl Posting {
 }
 
 impl Shared {
-    async fn bring(self: Arc<Self>, mut bundle: Bundle) -> Result<(), LogError> {
+    async fn bring(self: Arc<Self>, bundle: Bundle) -> Result<(), LogError> {
         let mut backoff = Backoff::new(FIRST_RETRY_MS, LAST_RETRY_MS);
-        let mut in_vain = 0;
+        let mut way = Way { bundle, next_piece: 0, in_vain: 0, unknown: None };
         loop {
             let turn = self.turns.acquire().await;
-            let step = match bundle.state {
-                BundleState::Signed => self.post(&mut bundle).await,
-                BundleState::Posted => self.watch(&mut bundle, &mut in_vain).await,
+            let step = match way.bundle.state {
+                BundleState::Signed => self.post(&mut way).await,
+                BundleState::Posted => self.watch(&mut way).await,
             };
             drop(turn);
+            let bundle = &way.bundle;
             match step {
                 Ok(Step::Landed) => {
-                    self.showing.landed(&bundle);
+                    self.showing.landed(bundle);
                     return Ok(());
                 }
-                Ok(Step::Forward) => backoff.reset(),
-                Ok(Step::Wait) => {}
+                Ok(Step::Forward) => {
+                    backoff.reset();
+                    self.showing.went_well(bundle);
+                }
+                Ok(Step::Wait) => self.showing.went_well(bundle),
                 Err(Failure::Log(cause)) => return Err(cause),
                 Err(Failure::Gateway(cause)) => {
                     warn!(bundle = bundle.number, transaction = %bundle.transaction.id, %cause, "it is tried again");
-                    self.showing.bundle_failed(&bundle, &cause.to_string());
+                    self.showing.bundle_failed(bundle, &cause.to_string());
                 }
             }
-            self.showing.bundle(&bundle);
+            self.showing.bundle(bundle);
             tokio::time::sleep(Duration::from_millis(backoff.next_ms())).await;
         }
     }
@@ -131,49 +148,72 @@ impl Shared {
         Ok(kept.unwrap_or(Ok(()))?)
     }
 
-    async fn post(&self, bundle: &mut Bundle) -> Result<Step, Failure> {
+    async fn post(&self, way: &mut Way) -> Result<Step, Failure> {
         let gateway = &self.settings.gateway;
-        let data = self.data(bundle).await?;
-        if let Err(cause) = gateway.post(&bundle.transaction).await {
+        if let Err(cause) = gateway.post(&way.bundle.transaction).await {
             let refused = matches!(cause, GatewayError::Refused { .. });
             // Some refuse what they have; and what was refused for its age can be signed anew.
-            if !refused || gateway.status(&bundle.transaction.id).await? == Status::Unknown {
-                return if refused && self.sign_anew(bundle, data).await? {
-                    Ok(Step::Forward)
-                } else {
-                    Err(cause.into())
+            if !refused || gateway.status(&way.bundle.transaction.id).await? == Status::Unknown {
+                return match refused && self.sign_anew(way).await? {
+                    true => Ok(Step::Forward),
+                    false => Err(cause.into()),
                 };
             }
         }
-        gateway.post_data(&bundle.transaction, &data).await?;
-        debug!(bundle = bundle.number, transaction = %bundle.transaction.id, "a bundle is posted");
-        bundle.state = BundleState::Posted;
-        self.keep(bundle).await?;
+        let data = self.data(&way.bundle).await?;
+        gateway.post_data(&way.bundle.transaction, &data, &mut way.next_piece).await?;
+        debug!(bundle = way.bundle.number, transaction = %way.bundle.transaction.id, "a bundle is posted");
+        way.bundle.state = BundleState::Posted;
+        self.keep(&way.bundle).await?;
         Ok(Step::Forward)
     }
 
-    async fn watch(&self, bundle: &mut Bundle, in_vain: &mut u32) -> Result<Step, Failure> {
-        let status = self.settings.gateway.status(&bundle.transaction.id).await?;
-        self.showing.confirmed(bundle, status);
+    /// All of it is posted again: something of it did not come through.
+    async fn post_again(&self, way: &mut Way) -> Result<(), Failure> {
+        way.next_piece = 0;
+        self.settings.gateway.post(&way.bundle.transaction).await.or_else(|cause| match cause {
+            // It may have it.
+            GatewayError::Refused { .. } => Ok(()),
+            cause => Err(cause),
+        })?;
+        let data = self.data(&way.bundle).await?;
+        self.settings.gateway.post_data(&way.bundle.transaction, &data, &mut way.next_piece).await?;
+        Ok(())
+    }
+
+    async fn watch(&self, way: &mut Way) -> Result<Step, Failure> {
+        let status = self.settings.gateway.status(&way.bundle.transaction.id).await?;
+        self.showing.confirmed(&way.bundle, status);
         if status != Status::Unknown {
-            *in_vain = 0;
+            (way.in_vain, way.unknown) = (0, None);
         }
         match status {
             Status::Mined { height, confirmations } if confirmations >= self.settings.confirmations => {
-                self.read_back(bundle, height).await
+                // What it says of its blocks has to fit what it says of this one.
+                let newest = self.settings.gateway.height().await?;
+                let fits = (way.bundle.signed_at..=newest).contains(&height)
+                    && newest.saturating_sub(height).saturating_add(1) >= self.settings.confirmations;
+                if !fits {
+                    let url = self.settings.gateway.url().to_string();
+                    let cause = format!(
+                        "{confirmations} confirmations in block {height}, but it was signed at {} and the newest is \
+                         {newest}",
+                        way.bundle.signed_at
+                    );
+                    return Err(GatewayError::Garbage { url, what: "status that can be true", cause }.into());
+                }
+                self.read_back(way, height).await
             }
             Status::Mined { .. } | Status::Pending => Ok(Step::Wait),
             Status::Unknown => {
-                *in_vain += 1;
-                if *in_vain < LOOKS_IN_VAIN {
+                let unknown = way.unknown.get_or_insert_with(Instant::now).elapsed();
+                way.in_vain += 1;
+                if !way.in_vain.is_multiple_of(LOOKS_IN_VAIN) {
                     return Ok(Step::Wait);
                 }
-                *in_vain = 0;
-                info!(bundle = bundle.number, transaction = %bundle.transaction.id, "the gateway lost it");
-                let data = self.data(bundle).await?;
-                if !self.sign_anew(bundle, data).await? {
-                    bundle.state = BundleState::Signed;
-                    self.keep(bundle).await?;
+                info!(bundle = way.bundle.number, transaction = %way.bundle.transaction.id, "the gateway lost it");
+                if unknown < LOST_TIME || !self.sign_anew(way).await? {
+                    self.post_again(way).await?;
                 }
                 Ok(Step::Wait)
             }
@@ -181,45 +221,48 @@ impl Shared {
     }
 
     /// Whether the gateway gives the data that was posted is the only word of it that counts.
-    async fn read_back(&self, bundle: &mut Bundle, height: u64) -> Result<Step, Failure> {
-        let data = self.data(bundle).await?;
-        let id = bundle.transaction.id;
+    async fn read_back(&self, way: &mut Way, height: u64) -> Result<Step, Failure> {
+        let data = self.data(&way.bundle).await?;
+        let id = way.bundle.transaction.id;
         let wrong = match self.settings.gateway.data(&id, data.len()).await {
             Ok(read) if read == data => {
                 let _alone = self.landing.lock().await;
-                let (world, landed) = (self.world.clone(), bundle.clone());
+                let (world, landed) = (self.world.clone(), way.bundle.clone());
                 let kept = tokio::task::spawn_blocking(move || world.log().landed(&landed, height)).await;
                 kept.unwrap_or(Ok(()))?;
-                info!(bundle = bundle.number, transaction = %id, height, "a bundle is on Arweave");
+                info!(bundle = way.bundle.number, transaction = %id, height, "a bundle is on Arweave");
                 return Ok(Step::Landed);
             }
+            Err(cause) if cause.passes() => return Err(cause.into()),
             Ok(read) => format!("other data than was posted: {} bytes, not {}", read.len(), data.len()),
             Err(cause) => cause.to_string(),
         };
         // Its pieces may not have come through.
-        bundle.state = BundleState::Signed;
-        self.keep(bundle).await?;
+        self.post_again(way).await?;
         let url = self.settings.gateway.url().to_string();
         let cause = format!("it says that transaction {id} is in block {height}, and does not give it back: {wrong}");
         Err(GatewayError::Garbage { url, what: "data", cause }.into())
     }
 
     /// Signs a transaction anew, if the one before can't be mined any more; says whether it did.
-    async fn sign_anew(&self, bundle: &mut Bundle, data: Vec<u8>) -> Result<bool, Failure> {
+    async fn sign_anew(&self, way: &mut Way) -> Result<bool, Failure> {
         let height = self.settings.gateway.height().await?;
-        // A lower height is that of another chain.
-        if (bundle.signed_at..=bundle.signed_at + ANCHOR_BLOCKS).contains(&height) {
+        let signed_at = way.bundle.signed_at;
+        // A height that is much lower is that of another chain.
+        let too_old = height > signed_at.saturating_add(ANCHOR_BLOCKS);
+        if !too_old && height.saturating_add(ANCHOR_BLOCKS) >= signed_at {
             return Ok(false);
         }
-        let terms = self.settings.gateway.terms(data.len()).await?;
-        let (settings, tags) = (self.settings.clone(), bundle.transaction.tags.clone());
-        bundle.signed_at = terms.height;
+        let data = self.data(&way.bundle).await?;
+        let terms = self.settings.terms(data.len()).await?;
+        let (settings, tags) = (self.settings.clone(), way.bundle.transaction.tags.clone());
+        let mut bundle = Bundle { signed_at: terms.height, state: BundleState::Signed, ..way.bundle.clone() };
         let signed = tokio::task::spawn_blocking(move || settings.sign(&data, tags, terms)).await;
         let stopping = |_| Failure::Log(LogError::Database("the node is stopping".into()));
         bundle.transaction = signed.map_err(stopping)??;
-        bundle.state = BundleState::Signed;
-        self.keep(bundle).await?;
+        self.keep(&bundle).await?;
         info!(bundle = bundle.number, transaction = %bundle.transaction.id, "signed anew: the one before is too old");
+        *way = Way { bundle, next_piece: 0, in_vain: 0, unknown: None };
         Ok(true)
     }
 }

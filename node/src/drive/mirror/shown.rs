@@ -115,6 +115,13 @@ impl Showing {
         (shown.id, shown.state) = (bundle.transaction.id, bundle.state);
     }
 
+    /// Its last step did not fail.
+    pub(super) fn went_well(&self, bundle: &Bundle) {
+        if let Some(shown) = self.state().bundles.get_mut(&bundle.number) {
+            shown.error = None;
+        }
+    }
+
     pub(super) fn bundle_failed(&self, bundle: &Bundle, cause: &str) {
         self.failed(cause);
         if let Some(shown) = self.state().bundles.get_mut(&bundle.number) {
