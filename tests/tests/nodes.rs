@@ -35,6 +35,8 @@ mod legacy;
 mod local;
 #[path = "nodes/mirror.rs"]
 mod mirror;
+#[path = "nodes/moved.rs"]
+mod moved;
 #[path = "nodes/network.rs"]
 mod network;
 #[path = "nodes/partition.rs"]

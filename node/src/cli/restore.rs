@@ -183,8 +183,12 @@ mod tests {
     #[test]
     fn what_is_missing_is_said() {
         let id = Id::from([7; 32]);
-        let report =
-            Report { refused: vec![(id, "it is forged".into())], ahead: [(id, 9)].into(), ..Report::default() };
+        let report = Report {
+            refused: vec![(id, "it is forged".into())],
+            unfetched: [(id, "it is away".into())].into(),
+            ahead: [(id, 9)].into(),
+            ..Report::default()
+        };
         let text = lines(&report, 1.0).join("\n");
         for expected in ["it is forged", "not fetched", "before slot 9", "nothing was found"] {
             assert!(text.contains(expected), "{text}");

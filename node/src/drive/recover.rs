@@ -110,6 +110,7 @@ async fn recover(world: &World, follower: &Follower, accepted: &[AcceptedTip], j
             continue;
         }
         let (began, heard) = (Instant::now(), Arc::new(Mutex::new(Heard::default())));
+        let marked: BTreeSet<Address> = world.log().recovering()?.into_iter().flat_map(|(_, marked)| marked).collect();
         let mut asked: BTreeSet<Address> = BTreeSet::new();
         let mut told = false;
         // Until none is left; one that comes later begins from the start.
@@ -119,7 +120,7 @@ async fn recover(world: &World, follower: &Follower, accepted: &[AcceptedTip], j
             if held.is_empty() {
                 break;
             }
-            let known = followers(world)?;
+            let known = followers(world, &marked);
             for unit in &known {
                 if let Some(peer) = reached(world, unit)
                     && asked.insert(*unit)
@@ -192,17 +193,15 @@ fn release(world: &World, process: &Id, tip: Option<u64>) -> Result<(), LogError
 
 /// Everybody who may have followed: the network's members, those that announced themselves, and those that were known
 /// when the log was mirrored last.
-fn followers(world: &World) -> Result<BTreeSet<Address>, LogError> {
+fn followers(world: &World, marked: &BTreeSet<Address>) -> BTreeSet<Address> {
     let network = world.network();
     let members = [&network.schedulers, &network.messengers, &network.compute_units];
     let mut known: BTreeSet<Address> = members.into_iter().flatten().copied().collect();
     known.extend(network.dev_chain);
     known.extend(world.net().directory().units().iter().map(|unit| unit.address));
-    for (_, followers) in world.log().recovering()? {
-        known.extend(followers);
-    }
+    known.extend(marked);
     known.remove(&world.address());
-    Ok(known)
+    known
 }
 
 fn reached(world: &World, unit: &Address) -> Option<PeerId> {
