@@ -4,7 +4,7 @@
 //! ```sh
 //! cargo bench --locked --workspace --bench mirroring               # 100,000 slots
 //! cargo bench --locked --workspace --bench mirroring -- 20000
-//! cargo bench --locked --workspace --bench mirroring -- 110 9500000   # slots, bytes of each message: about 1 GB
+//! cargo bench --locked --workspace --bench mirroring -- 1100 950000   # slots, bytes of each message: about 1 GB
 //! ```
 
 #![allow(clippy::expect_used, reason = "a benchmark that can't go on ends")]

@@ -66,8 +66,8 @@ pub(super) async fn containers(gateway: &Gateway, wanted: &Wanted) -> Result<Vec
         }
     }
     let mut found: Vec<Container> = found.into_values().collect();
-    // What has no block yet comes last.
-    found.sort_by_key(|one| (one.height.unwrap_or(u64::MAX), one.time_ms, one.id));
+    // In the order of their slots: blocks take in what waits in any order.
+    found.sort_by_key(|one| (one.time_ms, one.height.unwrap_or(u64::MAX), one.id));
     Ok(found)
 }
 
