@@ -13,7 +13,6 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ao_protocol::item::ItemBuilder;
 use ao_tests::nodes::{Setup, TestNode, User, program};
 use serde_json::Value;
 
@@ -38,11 +37,7 @@ async fn run(slots: usize, bytes: usize) {
     let setup = || Setup { data: Some(folder.path().join("su")), ..Setup::default() };
     let scheduler = TestNode::start_in("su", None, &[], setup());
     let user = Arc::new(User::default());
-    let module = scheduler.get("/ao/peers").await.expect("an answer").1["module"].as_str().unwrap_or("").to_string();
-    let item = ItemBuilder::new().tag("Type", "Process").tag("Module", module).tag("Scheduler", &scheduler.address);
-    let item = user.sign(item);
-    let process = item.id().to_string();
-    scheduler.post("/su", item.bytes().to_vec()).await.expect("an answer");
+    let process = user.spawn_at(&scheduler).await.expect("a process");
     let senders: Vec<_> = (0..SENDERS)
         .map(|sender| {
             let (user, process, url) = (user.clone(), process.clone(), scheduler.url.clone());

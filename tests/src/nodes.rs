@@ -358,6 +358,19 @@ impl User {
         Ok(process)
     }
 
+    /// Spawns a process of the built-in runtime straight at its scheduler, whether or not somebody computes it.
+    pub async fn spawn_at(&self, scheduler: &TestNode) -> Result<String> {
+        let (_, peers) = scheduler.get("/ao/peers").await?;
+        let module = peers["module"].as_str().unwrap_or_default();
+        let item = ItemBuilder::new().tag("Type", "Process").tag("Module", module);
+        let item = self.sign(item.tag("Scheduler", scheduler.address.clone()));
+        let (status, answer) = scheduler.post("/su", item.bytes().to_vec()).await?;
+        match status {
+            201 => Ok(item.id().to_string()),
+            _ => bail!("spawn: {status} {answer}"),
+        }
+    }
+
     /// Sends Lua through one node and reads the result from another; the text of its output.
     pub async fn type_in(&self, send: &TestNode, read: &TestNode, process: &str, lua: &str) -> Result<String> {
         let item = self.eval(process, lua);

@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn the_bar_fills_and_never_overflows() {
-        let line = |done, bundles| bar_line(&Progress { done, bundles, slots: 50, bytes: 1 }, Duration::from_secs(5));
+        let line = |done, bundles| bar_line(&Progress { done, bundles, slots: 50 }, Duration::from_secs(5));
         assert!(line(0, 0).starts_with(&format!("[{}]", ".".repeat(BAR))));
         assert!(line(1, 2).starts_with(&format!("[{}{}]", "#".repeat(BAR / 2), ".".repeat(BAR / 2))));
         assert!(line(3, 2).contains(&"#".repeat(BAR)) && line(3, 2).contains("50 slots, 10 a second"));

@@ -79,8 +79,6 @@ pub struct Progress {
     pub bundles: usize,
     /// Slots that are new in the log.
     pub slots: u64,
-    /// Bytes that were fetched.
-    pub bytes: u64,
 }
 
 /// What came of it.
@@ -221,7 +219,6 @@ impl Restore {
                 }
                 Fetched::Forged(cause) => self.refuse(container.id, cause),
                 Fetched::Opened(Opened { contents, bytes, refused }) => {
-                    progress.bytes += bytes;
                     self.report.bytes += bytes;
                     refused.into_iter().for_each(|cause| self.refuse(container.id, cause));
                     let taken = self.take(&container, &contents)?;

@@ -124,16 +124,6 @@ impl Gathering {
         self.full || self.bytes >= self.max_bytes
     }
 
-    /// Whether nothing is in it.
-    pub fn is_empty(&self) -> bool {
-        self.ranges.is_empty()
-    }
-
-    /// How many bytes its items have.
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
     /// Makes the bundle; `signer` signs what is said of it, and the unit that mirrors says who follows it.
     pub fn finish(
         mut self,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use ao_node::arweave::Gateway;
 use ao_protocol::assignment::Statement;
 use ao_protocol::id::Digest;
-use ao_protocol::item::{ItemBuilder, VerifiedItem, bundle};
+use ao_protocol::item::{VerifiedItem, bundle};
 use ao_protocol::mirror::{LOG_BUNDLE, claimed_slots};
 use ao_protocol::tag::Tag;
 use ao_protocol::transaction::TransactionBuilder;
@@ -221,14 +221,7 @@ async fn a_mirror_that_is_killed_leaves_no_gaps_and_pays_nothing_twice() {
     let gateway = TestNode::start_with("none", None, &["--dev-chain"]);
     let mut scheduler = mirroring(&gateway.multiaddr, &gateway.url, "6000");
     let user = User::default();
-    let item = user.sign(
-        ItemBuilder::new()
-            .tag("Type", "Process")
-            .tag("Module", gateway.get("/ao/peers").await.unwrap().1["module"].as_str().unwrap())
-            .tag("Scheduler", scheduler.address.clone()),
-    );
-    let process = item.id().to_string();
-    assert_eq!(scheduler.post("/su", item.bytes().to_vec()).await.unwrap().0, 201);
+    let process = user.spawn_at(&scheduler).await.unwrap();
     let mut sent = 1;
     for _ in 0..KILLS {
         for _ in 0..rand::rng().random_range(5..25) {
@@ -334,14 +327,7 @@ async fn whatever_a_gateway_does_nothing_is_lost_and_it_is_said_what_is_wrong() 
     let (url, fault) = faulty(&gateway.url).await;
     let scheduler = mirroring(&gateway.multiaddr, &url, "6000");
     let user = User::default();
-    let item = user.sign(
-        ItemBuilder::new()
-            .tag("Type", "Process")
-            .tag("Module", gateway.get("/ao/peers").await.unwrap().1["module"].as_str().unwrap())
-            .tag("Scheduler", scheduler.address.clone()),
-    );
-    let process = item.id().to_string();
-    assert_eq!(scheduler.post("/su", item.bytes().to_vec()).await.unwrap().0, 201);
+    let process = user.spawn_at(&scheduler).await.unwrap();
     let mut sent = 1;
     let mut send = async || {
         for _ in 0..20 {

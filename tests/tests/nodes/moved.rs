@@ -4,7 +4,6 @@
 use std::path::Path;
 use std::process::Command;
 
-use ao_protocol::item::ItemBuilder;
 use ao_protocol::resume::Resume;
 use ao_tests::nodes::{Setup, Slot, TestNode, User, program, wait_for_async};
 use serde_json::Value;
@@ -64,11 +63,7 @@ async fn a_process_that_was_moved_comes_back_on_the_branch_that_counts() {
     let (first, second) = (mirroring(&gateway), mirroring(&gateway));
     let computer = TestNode::start("cu", Some(&gateway.multiaddr));
     let user = User::default();
-    let module = first.get("/ao/peers").await.unwrap().1["module"].as_str().unwrap().to_string();
-    let item = ItemBuilder::new().tag("Type", "Process").tag("Module", module).tag("Scheduler", &first.address);
-    let item = user.sign(item);
-    let process = item.id().to_string();
-    assert_eq!(first.post("/su", item.bytes().to_vec()).await.unwrap().0, 201);
+    let process = user.spawn_at(&first).await.unwrap();
     send(&user, &first, &process, 9).await;
     landed(&first, 10).await;
     let old = first.slots(&process).await.unwrap();

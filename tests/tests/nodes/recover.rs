@@ -5,7 +5,6 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use ao_protocol::item::ItemBuilder;
 use ao_tests::nodes::{Setup, TestNode, User, program, wait_for_async};
 
 const WALLET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../testnet/dev-wallet.json");
@@ -20,14 +19,6 @@ fn scheduler(gateway: &TestNode, data: &Path, seconds: &str, more: &[&str]) -> T
         &more,
         Setup { data: Some(data.to_path_buf()), ..Setup::default() },
     )
-}
-
-async fn spawn(user: &User, scheduler: &TestNode) -> String {
-    let module = scheduler.get("/ao/peers").await.unwrap().1["module"].as_str().unwrap().to_string();
-    let item = ItemBuilder::new().tag("Type", "Process").tag("Module", module).tag("Scheduler", &scheduler.address);
-    let item = user.sign(item);
-    assert_eq!(scheduler.post("/su", item.bytes().to_vec()).await.unwrap().0, 201);
-    item.id().to_string()
 }
 
 async fn send(user: &User, scheduler: &TestNode, process: &str, count: usize) {
@@ -75,7 +66,7 @@ async fn a_scheduler_that_lost_its_log_goes_on_behind_the_last_slot_that_anybody
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().to_path_buf();
     let (user, first) = (User::default(), scheduler(&gateway, &data, "0", &[]));
-    let process = spawn(&user, &first).await;
+    let process = user.spawn_at(&first).await.unwrap();
     send(&user, &first, &process, 5).await;
     landed(&first, 6).await;
     drop(first);
@@ -110,7 +101,7 @@ async fn where_a_follower_is_gone_it_waits_until_it_is_told() {
         (first.get("/ao/peers").await.ok()?.1["units"].as_array()?.len() >= 2).then_some(())
     })
     .await;
-    let process = spawn(&user, &first).await;
+    let process = user.spawn_at(&first).await.unwrap();
     send(&user, &first, &process, 5).await;
     landed(&first, 6).await;
     has(&follower, &process, 6).await;

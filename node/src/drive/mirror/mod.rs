@@ -130,11 +130,11 @@ impl Behind {
     }
 
     /// In the order of their turns.
-    fn turns(&self) -> Vec<(Id, u64)> {
+    fn turns(&self) -> Vec<Id> {
         let after = self.last.map_or(Bound::Unbounded, Bound::Excluded);
         let first = self.processes.range((after, Bound::Unbounded));
         let turns = first.chain(self.processes.range(..)).take(self.processes.len());
-        turns.map(|(process, (next, _))| (*process, *next)).collect()
+        turns.map(|(process, _)| *process).collect()
     }
 }
 
@@ -271,13 +271,13 @@ impl Mirror {
     }
 
     /// Gathers what waits.
-    fn gather(&self, turns: &[(Id, u64)]) -> Result<Gathered, LogError> {
+    fn gather(&self, turns: &[Id]) -> Result<Gathered, LogError> {
         let log = self.world.log();
         let rewound = log.rewound();
         let mut gathering = Gathering::new(self.settings.batch_bytes);
         let has = |module: &Id| log.is_module_mirrored(module).unwrap_or(false);
         let mut stuck = Vec::new();
-        for (process, _) in turns {
+        for process in turns {
             if gathering.is_full() {
                 break;
             }
