@@ -26,6 +26,9 @@ local not_tags = { Target = true, Data = true, Anchor = true, Tags = true, TagAr
 -- Digits of an anchor.
 local ZEROS = ("0"):rep(32)
 
+-- Data of the permaweb that the spawn of this process or an assignment to it named: its `size`, and `:read(offset, n)`.
+ao.data = require("ao.data")
+
 function ao.clone(value, seen)
   if type(value) ~= "table" then return value end
   seen = seen or {}

@@ -9,8 +9,12 @@ return function(ao)
     if source == "Data" then
       run(msg)
     elseif source then
-      print("On-Boot = " .. source
-        .. " is not supported: this runtime boots from the process's own data (On-Boot = Data).")
+      local file, cause = io.open("/data/" .. source)
+      if not file then
+        print("On-Boot = " .. source .. ": Data, or the id of data on Arweave, is expected (" .. cause .. ")")
+        return
+      end
+      run({ Action = "Eval", Data = file:read("a") })
     end
   end
 end

@@ -18,11 +18,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
 
-use crate::arweave::{self, DevChain};
+use crate::arweave::{self, DevChain, Gateway};
 use crate::drive::compute::{Computer, half_of_memory};
 use crate::drive::dead_letters::DeadLetters;
 use crate::drive::inbound::{Inbound, roles_text};
 use crate::drive::mirror::{self, Mirror};
+use crate::drive::permaweb::Permaweb;
 use crate::drive::recover::{self, AcceptedTip};
 use crate::drive::repair::Follower;
 use crate::drive::scheduler::{Scheduler, Surroundings};
@@ -68,6 +69,10 @@ pub struct Config {
     pub mdns: bool,
     /// How processes are evaluated.
     pub workers: Workers,
+    /// A gateway of Arweave, if there is one.
+    pub gateway: Option<Gateway>,
+    /// Most bytes of data that are kept for processes to read.
+    pub data_bytes: u64,
     /// How the log is put on Arweave, if it is.
     pub mirror: Option<mirror::Settings>,
     /// Tips that a scheduler which lost its log goes on from, though followers of it are gone.
@@ -129,7 +134,8 @@ impl Node {
             Some(network) => network,
             None => learn_network(&mut events).await?,
         };
-        let world = World::new(log, net, network, wallet, config.roles.clone(), config.follow_shards);
+        let permaweb = Permaweb::open(config.data.join("permaweb"), config.data_bytes, config.gateway.clone())?;
+        let world = World::new(log, net, network, wallet, config.roles.clone(), config.follow_shards, permaweb);
         keep_runtime(&world)?;
         let clients = config.clients.clone();
         let api = play_roles(&world, events, config, metrics)?;
@@ -207,6 +213,7 @@ fn play_roles(
             if let Some(processor_time) = workers.processor_time {
                 launcher = launcher.with_processor_time(processor_time);
             }
+            launcher = launcher.with_data(Arc::new(world.permaweb().clone()));
             let memory = workers.memory.unwrap_or_else(half_of_memory);
             let join = (!workers.verify_from_zero).then(|| follower.clone());
             let computer = Computer::new(world.clone(), launcher, memory, join);

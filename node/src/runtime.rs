@@ -49,7 +49,7 @@ mod tests {
     fn the_id_changes_only_on_purpose() {
         assert_eq!(
             module_id().to_string(),
-            "t-0I0Ou4miYGTz86CPEtd2EHKTpQwKT9qR50ckoLup0",
+            "fvrdbHyOBecv8fiOrdMyHr5iNg3he71DV9jRPTnWqqE",
             "the runtime's sources changed: pin the new id"
         );
         assert!(Module::read(module()).is_ok());

@@ -214,7 +214,9 @@ const PROGRAMS: &[(&str, &str, &str)] = &[
     ("an error that is no text", "error(setmetatable({}, { __tostring = function() while true do end end }))", ""),
     ("bytecode", "return assert(load('\\27Lua\\x53\\0\\x19\\x93\\r\\n\\x1a\\n'))", "attempt to load a binary chunk"),
     ("a program to start", "os.execute('touch /tmp/escaped')", "attempt to call a nil value (field 'execute')"),
-    ("a file to read", "return io.open('/etc/passwd')", "attempt to index a nil value (global 'io')"),
+    ("a file to read", "return assert(io.open('/etc/passwd'))", "No such file or directory"),
+    ("a file beside data", "return assert(io.open('/data/../../etc/passwd'))", "No such file or directory"),
+    ("data that nobody named", "require('ao.data')(('A'):rep(43)):read(0, 1)", "attempt to index a nil value"),
     ("a file to run", "dofile('/etc/passwd')", "attempt to call a nil value (global 'dofile')"),
     (
         "a library to load",

@@ -40,7 +40,13 @@ pub struct Job {
 
 /// What an entry is to its process's `handle`.
 pub fn message(log: &dyn Log, entry: &Entry) -> Result<Message, LogError> {
-    let Some(firing) = &entry.assignment.statement.cron else { return Ok(Message::of(entry)) };
+    let Some(firing) = &entry.assignment.statement.cron else {
+        return Message::of(entry).map_err(|cause| LogError::Damaged {
+            record: "entry",
+            key: format!("{}/{}", entry.process(), entry.slot()),
+            cause: cause.to_string(),
+        });
+    };
     let spawn = log.entry(&entry.process(), 0)?.map(|first| first.item);
     Ok(spawn.map_or_else(Message::default, |spawn| cron::message(&spawn, &entry.assignment, firing)))
 }

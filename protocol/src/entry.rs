@@ -8,6 +8,7 @@ use crate::certificate::{Certificate, MAX_CERTIFICATE_BYTES};
 use crate::id::Id;
 use crate::item::{DataItem, ItemError, VerifiedItem};
 use crate::origin::{DeliveryId, Origin};
+use crate::reference::{self, Named, REFERENCES, Reference, ReferenceError};
 use crate::wire::{EntryBytes, ItemBytes};
 
 /// Most bytes of an `Assign`: with it, an entry of the largest item still fits into a response.
@@ -21,7 +22,8 @@ pub struct Entry {
     /// The assigned item: a message to this process, the process itself in slot 0, or an item from elsewhere. A
     /// cron's firing has none of its own: here it is the assignment, which says all of it.
     pub item: VerifiedItem,
-    /// For an item from elsewhere: the messenger's signed `Assign` that asked for it.
+    /// For an item from elsewhere: the messenger's signed `Assign` that asked for it. For an `Assign` by reference, and
+    /// a process whose spawn names data: what is known of that data ([`crate::reference`]).
     pub proof: Option<VerifiedItem>,
     /// For what a process sent that asks for a quorum: what proves that it did.
     pub certificate: Option<Box<Certificate>>,
@@ -49,6 +51,9 @@ pub enum EntryError {
         /// Which slot.
         slot: u64,
     },
+    /// What is said of data that is not in the log can't be read.
+    #[error("the references of the entry: {0}")]
+    References(#[from] ReferenceError),
     /// The parts do not belong together.
     #[error("the parts of the entry do not belong together: {0}")]
     Mismatch(&'static str),
@@ -115,6 +120,71 @@ impl Entry {
         Entry { item: assignment.item.clone(), assignment, proof: None, certificate: None }
     }
 
+    /// What carries the origin of what was pushed: the item, or the `Assign` that asked for one from elsewhere.
+    pub fn carrier(&self) -> &VerifiedItem {
+        self.proof.as_ref().filter(|_| self.is_from_elsewhere()).unwrap_or(&self.item)
+    }
+
+    /// Whether the item is none of this process's own, so that the assignment alone stands for it.
+    pub fn is_from_elsewhere(&self) -> bool {
+        self.proof.is_some() && !self.has_references()
+    }
+
+    fn has_references(&self) -> bool {
+        self.proof.as_ref().is_some_and(|proof| proof.tag("Type") == Some(REFERENCES))
+    }
+
+    /// What is known of data that this slot names and that is not in the log.
+    pub fn references(&self) -> Result<Vec<Reference>, ReferenceError> {
+        match &self.proof {
+            Some(references) if self.has_references() => reference::read(references),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// For an `Assign` by reference: what it assigns.
+    pub fn assigned_reference(&self) -> Result<Option<Reference>, ReferenceError> {
+        if self.slot() == 0 { Ok(None) } else { Ok(self.references()?.pop()) }
+    }
+
+    /// Data that the process may read from this slot on.
+    pub fn named(&self) -> Result<Vec<Named>, ReferenceError> {
+        match self.is_from_elsewhere() {
+            true => Ok(vec![Named::of_item(&self.item)]),
+            false => Ok(self.references()?.iter().map(Reference::named).collect()),
+        }
+    }
+
+    /// The ids by which the slot is asked for: that of its item, and of what an `Assign` by reference assigns.
+    pub fn known_as(&self) -> impl Iterator<Item = Id> {
+        // It was checked when the entry was read.
+        let reference = self.assigned_reference().ok().flatten().map(|reference| reference.named().id);
+        std::iter::once(self.item.id()).chain(reference)
+    }
+
+    fn check_references(&self, references: &VerifiedItem) -> Result<(), EntryError> {
+        let statement = &self.assignment.statement;
+        if references.bytes().len() > MAX_ASSIGN_BYTES {
+            return Err(EntryError::Mismatch("the references are too large"));
+        }
+        if references.address() != self.assignment.item.address() || references.target() != Some(statement.process) {
+            return Err(EntryError::Mismatch("the references are not its scheduler's, or for another process"));
+        }
+        let wanted = match statement.slot {
+            0 => reference::of_spawn(&self.item)?,
+            _ if self.item.target() != Some(statement.process) || self.item.tag("Type") != Some("Assign") => {
+                return Err(EntryError::Mismatch("only an Assign for this process and a spawn have references"));
+            }
+            _ => self.item.tag("Message").and_then(|id| id.parse().ok()).into_iter().collect(),
+        };
+        let named: Vec<Id> = self.named()?.iter().map(|named| named.id).collect();
+        if named == wanted && !named.is_empty() {
+            Ok(())
+        } else {
+            Err(EntryError::Mismatch("the references are to other data than is named"))
+        }
+    }
+
     /// Whether the parts belong together.
     fn check(&self) -> Result<(), EntryError> {
         let statement = &self.assignment.statement;
@@ -137,7 +207,8 @@ impl Entry {
         if (statement.slot == 0) != statement.message.is_none() {
             return Err(EntryError::Mismatch("slot 0 is the process itself and no other slot is"));
         }
-        let origin = Origin::read(self.proof.as_ref().unwrap_or(&self.item).tags());
+        let carrier = self.carrier();
+        let origin = Origin::read(carrier.tags());
         if origin != Ok(statement.origin) {
             return Err(EntryError::Mismatch("the assignment states another origin than the item"));
         }
@@ -153,7 +224,6 @@ impl Entry {
         if self.certificate.as_ref().map(|certificate| certificate.hash()) != statement.certificate {
             return Err(EntryError::Mismatch("the assignment names another certificate than came with it"));
         }
-        let carrier = self.proof.as_ref().unwrap_or(&self.item);
         if statement.origin.is_some() && statement.messenger != Some(carrier.address()) {
             return Err(EntryError::Mismatch("a pushed message names another messenger than the one that signed it"));
         }
@@ -167,6 +237,7 @@ impl Entry {
             _ => {}
         }
         match &self.proof {
+            Some(references) if self.has_references() => self.check_references(references),
             Some(_) if statement.slot == 0 => Err(EntryError::Mismatch("a process came with a request to assign it")),
             Some(_) if self.item.target() == Some(statement.process) => {
                 Err(EntryError::Mismatch("a message for this process came with a request to assign it"))
@@ -212,7 +283,7 @@ impl Entry {
     /// that itself.
     pub fn root(&self) -> Id {
         // Who has an item of somebody else's assigned starts something of their own.
-        self.assignment.statement.root.unwrap_or_else(|| self.proof.as_ref().unwrap_or(&self.item).id())
+        self.assignment.statement.root.unwrap_or_else(|| self.carrier().id())
     }
 
     /// The process.

@@ -33,6 +33,7 @@ pub mod origin;
 pub mod outcome;
 pub mod process;
 pub mod race;
+pub mod reference;
 pub mod repair;
 pub mod resume;
 #[cfg(test)]

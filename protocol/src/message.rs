@@ -3,8 +3,10 @@
 use crate::assignment::AUTHORITY;
 use crate::entry::Entry;
 use crate::id::encode_base64url;
-use crate::item::VerifiedItem;
+use crate::item::{DataItem, VerifiedItem};
+use crate::reference::{Named, Reference, ReferenceError};
 use crate::tag::{self, Tag};
+use crate::transaction::Transaction;
 
 /// Tag of an `Assign` with the name of a field that its process is not given: `Data`, `Anchor` or `Signature`.
 pub const EXCLUDE: &str = "Exclude";
@@ -44,6 +46,14 @@ pub struct Message {
     pub cron: bool,
     /// `Read-Only`: true in dry-runs.
     pub read_only: bool,
+    /// `Data-Size`: bytes of the data of what was assigned by reference.
+    pub data_size: Option<u64>,
+    /// `Quantity` of a transaction that was assigned, in winston.
+    pub quantity: Option<String>,
+    /// `Reward` of a transaction that was assigned, in winston.
+    pub reward: Option<String>,
+    /// Data that may be read from this message on; no field of it.
+    pub named: Vec<Named>,
 }
 
 /// Process or module as the second argument of `handle` describes it.
@@ -83,38 +93,71 @@ impl Unit {
 
 impl Message {
     /// The message that an entry is to its process.
-    pub fn of(entry: &Entry) -> Message {
-        let (item, statement) = (&entry.item, &entry.assignment.statement);
-        let owner = item.signer_text();
-        let from_process = tag::find(item.tags(), "From-Process");
+    pub fn of(entry: &Entry) -> Result<Message, ReferenceError> {
+        let assigned = entry.assigned_reference()?;
+        let message = match &assigned {
+            None => Message { data: Some(entry.item.data().to_vec()), ..Message::of_head(&entry.item) },
+            Some(Reference::Item { head, size, .. }) => Message { data_size: Some(*size), ..Message::of_head(head) },
+            Some(Reference::Transaction(transaction)) => Message::of_transaction(transaction),
+        };
+        let asked_for = assigned.is_some() || entry.is_from_elsewhere();
         // Fields of an item from elsewhere that are to be left out.
-        let excluded = |name: &str| {
-            let mut exclude = entry.proof.iter().flat_map(|proof| proof.tag_values(EXCLUDE));
-            exclude.any(|excluded| excluded == name)
-        };
-        let target = match entry.proof {
-            None => statement.process.to_string(),
-            Some(_) => item.target().map(|target| target.to_string()).unwrap_or_default(),
-        };
-        Message {
-            id: Some(item.id().to_string()),
-            signature: (!excluded("Signature")).then(|| encode_base64url(item.signature())),
-            data: (!excluded("Data")).then(|| item.data().to_vec()),
-            target,
-            anchor: item.anchor().filter(|_| !excluded("Anchor")).map(|anchor| anchor.to_vec()),
-            from: from_process.unwrap_or(&owner).to_string(),
-            forwarded_by: from_process.map(|_| owner.clone()),
-            tags: item.tags().iter().filter(|tag| tag.name != "From" && tag.name != "Owner").cloned().collect(),
+        let excluded = |name: &str| asked_for && entry.carrier().tag_values(EXCLUDE).any(|excluded| excluded == name);
+        let statement = &entry.assignment.statement;
+        Ok(Message {
+            signature: message.signature.filter(|_| !excluded("Signature")),
+            data: message.data.filter(|_| !excluded("Data")),
+            anchor: message.anchor.filter(|_| !excluded("Anchor")),
+            target: if asked_for { message.target } else { statement.process.to_string() },
             epoch: Some(statement.epoch),
             nonce: Some(statement.slot),
             timestamp: statement.timestamp_ms,
             block_height: statement.block_height,
             hash_chain: Some(statement.hash_chain.to_string()),
-            cron: false,
-            read_only: false,
+            named: entry.named()?,
+            ..message
+        })
+    }
+
+    /// What an item says, but its data.
+    fn of_head(item: &DataItem) -> Message {
+        let owner = item.signer_text();
+        let from_process = tag::find(item.tags(), "From-Process");
+        Message {
+            id: Some(item.id().to_string()),
+            signature: Some(encode_base64url(item.signature())),
+            target: item.target().map(|target| target.to_string()).unwrap_or_default(),
+            anchor: item.anchor().map(|anchor| anchor.to_vec()),
+            from: from_process.unwrap_or(&owner).to_string(),
+            forwarded_by: from_process.map(|_| owner.clone()),
+            tags: shown(item.tags()),
             owner,
+            ..Message::default()
         }
     }
+
+    /// What a transaction says, but its data.
+    fn of_transaction(transaction: &Transaction) -> Message {
+        let owner = transaction.owner_address().to_string();
+        Message {
+            id: Some(transaction.id.to_string()),
+            signature: Some(encode_base64url(&transaction.signature)),
+            target: transaction.target.map(|target| target.to_string()).unwrap_or_default(),
+            anchor: Some(transaction.last_tx.clone()),
+            from: owner.clone(),
+            tags: shown(&transaction.tags),
+            data_size: Some(transaction.data_size),
+            quantity: Some(transaction.quantity.to_string()),
+            reward: Some(transaction.reward.to_string()),
+            owner,
+            ..Message::default()
+        }
+    }
+}
+
+/// Tags that say something of a message; who sent it is not said by tags.
+fn shown(tags: &[Tag]) -> Vec<Tag> {
+    tags.iter().filter(|tag| tag.name != "From" && tag.name != "Owner").cloned().collect()
 }
 
 #[cfg(test)]
@@ -158,7 +201,7 @@ mod tests {
         };
         let entry =
             Entry { assignment: statement.sign(&wallet).unwrap(), item: item.clone(), proof: None, certificate: None };
-        let message = Message::of(&entry);
+        let message = Message::of(&entry).unwrap();
         assert_eq!(message.from, "sender");
         assert_eq!(message.owner, item.signer_text());
         assert_eq!(message.forwarded_by.as_ref(), Some(&message.owner));

@@ -41,6 +41,8 @@ mod moved;
 mod network;
 #[path = "nodes/partition.rs"]
 mod partition;
+#[path = "nodes/permaweb.rs"]
+mod permaweb;
 #[path = "nodes/recover.rs"]
 mod recover;
 #[path = "nodes/restart.rs"]

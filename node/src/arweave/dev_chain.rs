@@ -17,7 +17,9 @@ use crate::drive::{World, now_ms, room, unbundle};
 use crate::store::{Account, DataRoot, Store, StoredChunk};
 
 /// Largest data of one transaction, in bytes.
-pub const MAX_DATA_BYTES: u64 = 256 * 1024 * 1024;
+pub const MAX_DATA_BYTES: u64 = 16 * 1024 * 1024 * 1024;
+/// Largest bundle that is taken apart, so that what is in it is found by its id.
+pub const MAX_UNBUNDLED_BYTES: u64 = 256 * 1024 * 1024;
 /// Most blocks that one request may ask to be mined.
 const MAX_MINED_AT_ONCE: u64 = 100;
 /// Shortest time between two blocks that are mined because something waits.
@@ -233,8 +235,9 @@ impl DevChain {
             }
             None => {}
         }
-        let is_bundle =
-            transaction.tag("Bundle-Format") == Some("binary") && transaction.tag("Bundle-Version") == Some("2.0.0");
+        let is_bundle = transaction.tag("Bundle-Format") == Some("binary")
+            && transaction.tag("Bundle-Version") == Some("2.0.0")
+            && transaction.data_size <= MAX_UNBUNDLED_BYTES;
         store.keep_transaction(transaction, &accounts, is_bundle)?;
         drop(turn);
         self.0.waiting.notify_one();

@@ -23,7 +23,7 @@ pub(super) const MAX_SHOWN_BYTES: usize = 200;
 /// Highest height that is believed: numbers that are computed from it would overflow.
 const MAX_HEIGHT: u64 = 1 << 40;
 /// Bytes of data that a gateway has to give in a second, beside the time of an answer.
-const LEAST_BYTES_A_SECOND: u64 = 128 * 1024;
+pub(super) const LEAST_BYTES_A_SECOND: u64 = 128 * 1024;
 
 /// Why a gateway did not do what it was asked for.
 #[derive(Debug, Error)]
@@ -126,7 +126,7 @@ impl Gateway {
         GatewayError::Garbage { url: self.url.clone(), what, cause: cause.to_string() }
     }
 
-    fn unreachable(&self, cause: &reqwest::Error) -> GatewayError {
+    pub(super) fn unreachable(&self, cause: &reqwest::Error) -> GatewayError {
         // The innermost cause says most.
         let mut inner: &dyn std::error::Error = cause;
         while let Some(source) = inner.source() {
@@ -164,7 +164,7 @@ impl Gateway {
         GatewayError::Refused { url: self.url.clone(), what, status, text }
     }
 
-    async fn get_text(&self, what: &'static str, path: &str) -> Result<String, GatewayError> {
+    pub(super) async fn get_text(&self, what: &'static str, path: &str) -> Result<String, GatewayError> {
         let answer = self.send(self.http.get(format!("{}{path}", self.url)).timeout(ANSWER_LIMIT)).await?;
         if answer.status() != StatusCode::OK {
             return Err(self.refused(what, answer).await);
@@ -246,35 +246,19 @@ impl Gateway {
     /// A transaction as it was signed, without its data.
     pub async fn transaction(&self, id: &Id) -> Result<Transaction, GatewayError> {
         let text = self.get_text("transaction", &format!("/tx/{id}")).await?;
-        match Transaction::verify_json(text.as_bytes()) {
-            Ok(transaction) if transaction.id == *id => Ok(Transaction { data: Vec::new(), ..transaction }),
-            Ok(other) => Err(self.garbage("transaction", format!("it is {}", other.id))),
-            Err(cause) => Err(self.garbage("transaction", cause)),
-        }
+        read_transaction(text.as_bytes(), id).map_err(|cause| self.garbage("transaction", cause))
     }
 
     /// Where a transaction is.
     pub async fn status(&self, id: &Id) -> Result<Status, GatewayError> {
-        #[derive(Deserialize)]
-        struct Mined {
-            block_height: u64,
-            number_of_confirmations: u64,
-        }
         let request = self.http.get(format!("{}/tx/{id}/status", self.url)).timeout(ANSWER_LIMIT);
         let answer = self.send(request).await?;
-        match answer.status() {
-            StatusCode::NOT_FOUND => return Ok(Status::Unknown),
-            StatusCode::ACCEPTED => return Ok(Status::Pending),
-            StatusCode::OK => {}
-            _ => return Err(self.refused("the status of a transaction", answer).await),
+        let status = answer.status();
+        if !matches!(status, StatusCode::OK | StatusCode::ACCEPTED | StatusCode::NOT_FOUND) {
+            return Err(self.refused("the status of a transaction", answer).await);
         }
         let body = self.body("status", answer, MAX_ANSWER_BYTES).await?;
-        // arlocal says so with another status than Arweave's nodes.
-        if body == b"Pending" {
-            return Ok(Status::Pending);
-        }
-        let mined: Mined = serde_json::from_slice(&body).map_err(|cause| self.garbage("status", cause))?;
-        Ok(Status::Mined { height: mined.block_height, confirmations: mined.number_of_confirmations })
+        read_status(status.as_u16(), &body).map_err(|cause| self.garbage("status", cause))
     }
 
     /// The data of a transaction or item, of at most so many bytes.
@@ -309,5 +293,34 @@ impl Gateway {
     /// On what terms data of so many bytes is taken now.
     pub async fn terms(&self, bytes: usize) -> Result<Terms, GatewayError> {
         Ok(Terms { height: self.height().await?, anchor: self.anchor().await?, price: self.price(bytes).await? })
+    }
+}
+
+/// Reads an answer to `/tx/{id}/status`.
+pub fn read_status(status: u16, body: &[u8]) -> Result<Status, String> {
+    #[derive(Deserialize)]
+    struct Mined {
+        block_height: u64,
+        number_of_confirmations: u64,
+    }
+    match status {
+        404 => Ok(Status::Unknown),
+        202 => Ok(Status::Pending),
+        // arlocal says so with another status than Arweave's nodes.
+        200 if body == b"Pending" => Ok(Status::Pending),
+        200 => {
+            let mined: Mined = serde_json::from_slice(body).map_err(|cause| cause.to_string())?;
+            Ok(Status::Mined { height: mined.block_height, confirmations: mined.number_of_confirmations })
+        }
+        other => Err(format!("status {other}")),
+    }
+}
+
+/// Reads an answer to `/tx/{id}`: the transaction as it was signed, without its data.
+pub fn read_transaction(body: &[u8], id: &Id) -> Result<Transaction, String> {
+    match Transaction::verify_json(body) {
+        Ok(transaction) if transaction.id == *id => Ok(Transaction { data: Vec::new(), ..transaction }),
+        Ok(other) => Err(format!("it is {}", other.id)),
+        Err(cause) => Err(cause.to_string()),
     }
 }

@@ -1,13 +1,14 @@
 //! Arweave as the node sees it: blocks that date what is scheduled, and the dev chain that plays it on local networks.
 
 mod block;
+mod chunk;
 mod dev_chain;
 mod find;
 mod follow;
 mod gateway;
 
 pub use block::{Block, BlockId, NoBlockId};
-pub use dev_chain::{ChunkRefusal, DevChain, MAX_DATA_BYTES, PostRefusal, price};
+pub use dev_chain::{ChunkRefusal, DevChain, MAX_DATA_BYTES, MAX_UNBUNDLED_BYTES, PostRefusal, price};
 pub use find::{FoundData, Page};
 pub use follow::run as follow;
-pub use gateway::{Gateway, GatewayError, Status, Terms};
+pub use gateway::{Gateway, GatewayError, Status, Terms, read_status, read_transaction};

@@ -15,9 +15,9 @@ use crate::key_file;
 
 /// Where the log is put on Arweave, and who pays.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Mirror to Arweave")]
+#[command(next_help_heading = "Arweave")]
 pub(super) struct Mirroring {
-    /// A gateway of Arweave, such as https://arweave.net
+    /// A gateway of Arweave, such as https://arweave.net: for data that processes read, and to mirror to
     #[arg(long, value_name = "URL", value_parser = gateway)]
     arweave: Option<Gateway>,
     /// Put the log on Arweave and pay with this wallet (JWK, RSA-4096). Schedulers mirror what they schedule, other
@@ -50,6 +50,11 @@ fn bytes(text: &str) -> Result<usize, String> {
 }
 
 impl Mirroring {
+    /// The gateway, also when nothing is mirrored.
+    pub(super) fn gateway(&self) -> Option<Gateway> {
+        self.arweave.clone()
+    }
+
     /// How to mirror; none if nothing is mirrored.
     pub(super) fn settings(self) -> Result<Option<Settings>> {
         let (Some(gateway), Some(path)) = (self.arweave, self.arweave_wallet) else { return Ok(None) };

@@ -10,6 +10,7 @@ use ao_protocol::announcement::Role;
 use clap::Args;
 
 use super::mirroring::Mirroring;
+use crate::drive::permaweb::DATA_BYTES;
 use crate::drive::recover::AcceptedTip;
 use crate::http::Clients;
 use crate::net;
@@ -66,6 +67,9 @@ pub(super) struct Start {
     /// Evaluate every slot of every process here, and begin none with a checkpoint that other compute units attested
     #[arg(long)]
     verify_from_zero: bool,
+    /// Most bytes of data on Arweave that are kept here for processes to read
+    #[arg(long, value_name = "BYTES", default_value_t = DATA_BYTES)]
+    data_bytes: u64,
     /// Play Arweave for the network: blocks, transactions and their data, for development
     #[arg(long)]
     dev_chain: bool,
@@ -123,6 +127,8 @@ impl Start {
                 verify_from_zero: self.verify_from_zero,
                 ..Workers::default()
             },
+            gateway: self.mirroring.gateway(),
+            data_bytes: self.data_bytes,
             mirror: self.mirroring.settings()?,
             accepted_tips: self.accept_tip,
         };

@@ -1,10 +1,10 @@
-//! Assigning an item from elsewhere to a process: the messenger's signed request, and what a scheduler needs to have
-//! before it can grant one.
+//! Assigning an item from elsewhere to a process: the messenger's signed request.
 
 use ao_protocol::id::Id;
 use ao_protocol::item::{ItemBuilder, ItemError, VerifiedItem};
-use ao_protocol::log::{Log, LogError};
+use ao_protocol::log::LogError;
 use ao_protocol::message::EXCLUDE;
+use ao_protocol::reference::{BASE_LAYER, BY_REFERENCE};
 use ao_protocol::scheduler::{Refusal, Submission};
 use thiserror::Error;
 
@@ -38,24 +38,50 @@ pub enum AssignError {
     Log(#[from] LogError),
 }
 
+/// What is to be assigned, and how.
+#[derive(Clone, Debug)]
+pub struct Assigned {
+    /// The item, or a transaction of Arweave.
+    pub id: Id,
+    /// Whether it is a transaction; else an item is looked for, and then a transaction.
+    pub base_layer: bool,
+    /// Whether its data is to be read and not to be a part of the message, as with all transactions.
+    pub by_reference: bool,
+    /// Fields that are left out.
+    pub exclude: Vec<String>,
+}
+
+impl Assigned {
+    /// All of an item.
+    pub fn item(id: Id) -> Assigned {
+        Assigned { id, base_layer: false, by_reference: false, exclude: Vec::new() }
+    }
+}
+
 /// Gives an item a slot of a process that it is not addressed to, without the excluded fields; gives the assignment.
 /// Asked again, it gives the same one.
 pub async fn assign(
     world: &World,
     submitter: &Submitter,
     process: &Id,
-    item: &Id,
-    exclude: &[String],
+    assigned: &Assigned,
 ) -> Result<VerifiedItem, AssignError> {
     let named = lookup::process(world, process).await??;
-    let found = match lookup::item(world, item).await? {
-        Found::Item(found) => found,
-        Found::Nowhere => return Err(AssignError::NoItem(*item)),
-        Found::Unsure => return Err(AssignError::Unsure(*item)),
+    let item = &assigned.id;
+    let found = match assigned.base_layer {
+        true => None,
+        false => match lookup::item(world, item).await? {
+            Found::Item(found) => Some(found),
+            // It may be a transaction: the scheduler looks for it.
+            Found::Nowhere if chain_is_known(world) => None,
+            Found::Nowhere => return Err(AssignError::NoItem(*item)),
+            Found::Unsure => return Err(AssignError::Unsure(*item)),
+        },
     };
+    let own = found.filter(|found| found.target() == Some(*process) || item == process);
     // What is addressed to the process anyway is scheduled as it is.
-    let submitted = if found.target() == Some(*process) || item == process {
-        found
+    let submitted = if let Some(own) = own {
+        own
     } else {
         let mut request = ItemBuilder::new()
             .target(*process)
@@ -63,7 +89,12 @@ pub async fn assign(
             .tag("Variant", "ao.TN.1")
             .tag("Type", "Assign")
             .tag("Message", item.to_string());
-        for field in exclude {
+        for (tag, wanted) in [(BASE_LAYER, assigned.base_layer), (BY_REFERENCE, assigned.by_reference)] {
+            if wanted {
+                request = request.tag(tag, "true");
+            }
+        }
+        for field in &assigned.exclude {
             request = request.tag(EXCLUDE, field.clone());
         }
         request.sign(&**world.wallet())?
@@ -74,14 +105,7 @@ pub async fn assign(
     Ok(receipt?)
 }
 
-/// Makes sure that the item which an `Assign` names is in this node's log, if anybody has it. Other items name none.
-pub async fn fetch_assigned(world: &World, submitted: &VerifiedItem) -> Result<(), LogError> {
-    if submitted.tag("Type") != Some("Assign") {
-        return Ok(());
-    }
-    let Some(named) = submitted.tag("Message").and_then(|id| id.parse::<Id>().ok()) else { return Ok(()) };
-    if world.log().item(&named)?.is_none() {
-        lookup::item(world, &named).await?;
-    }
-    Ok(())
+/// Whether transactions can be looked for in this network, as far as this node knows.
+fn chain_is_known(world: &World) -> bool {
+    world.permaweb().gateway().is_some() || world.chain_unit().is_some() || world.network().dev_chain.is_some()
 }

@@ -5,6 +5,7 @@
 //! An evaluation that takes too much processor time is tried again with ten times of it, one such at a time. If that is
 //! not enough the process is *stalled at slot n*: never an outcome, as that may not depend on how fast a machine is.
 
+mod data;
 mod join;
 mod program;
 mod record;
@@ -226,6 +227,10 @@ impl Computer {
                 }
                 Err(Stall::TakenBack) => continue,
                 Err(Stall::Log(cause)) => return self.0.world.fail(&cause),
+                Err(Stall::Missing(named)) => match self.wait_for_data(&process, &task, named).await {
+                    Ok(()) => continue,
+                    Err(stalled) => Some(stalled),
+                },
                 Err(Stall::Overrun { first, last, patiently: false, seconds }) => {
                     warn!(%process, first, last, seconds, "an evaluation takes too long; it is given more time");
                     slow = Some(last);
@@ -359,7 +364,10 @@ impl Computer {
         let last = compute::message(log, &last)?;
         let mut answers = task.answers.lock().await;
         match question.ask(worker, &mut answers, computed.slot, &last).await {
-            Ok(()) => Ok(Asked::Answered),
+            Ok(missing) => {
+                missing.into_iter().for_each(|named| self.fetch_aside(process, named));
+                Ok(Asked::Answered)
+            }
             Err(cause) => {
                 debug!(%process, %cause, "a question ended its worker");
                 Ok(Asked::Lost)

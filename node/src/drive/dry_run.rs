@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use ao_protocol::message::Message;
 use ao_protocol::outcome::Outcome;
+use ao_protocol::reference::Named;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
@@ -75,18 +76,19 @@ impl Question {
         }
     }
 
-    /// Asks the worker, whose state is that after the slot of `last`, unless the answer is known. An error means that
-    /// the worker is of no use any more.
+    /// Asks the worker, whose state is that after the slot of `last`, unless the answer is known; gives data that is
+    /// lacking for an answer. An error means that the worker is of no use any more.
     pub(super) async fn ask(
         self,
         worker: &mut Worker,
         known: &mut Answers,
         slot: u64,
         last: &Message,
-    ) -> Result<(), DryRunError> {
+    ) -> Result<Option<Named>, DryRunError> {
         let (timestamp, block_height) = (last.timestamp, last.block_height);
         let failed = |cause: VmError| match cause {
             VmError::Refused(cause) => DryRunError::Refused(cause),
+            VmError::Missing(_) => DryRunError::NotComputed(format!("{cause}; it is fetched, try again")),
             cause => DryRunError::CutOff(cause.to_string()),
         };
         match self {
@@ -94,16 +96,21 @@ impl Question {
                 let message = Message { timestamp, block_height, ..*message };
                 let outcome = match known.find(slot, &message) {
                     Some(outcome) => Ok(outcome),
-                    None => worker.evaluate_without_keeping(&message).await.map(Outcome::bounded).map_err(failed),
+                    None => worker.evaluate_without_keeping(&message).await.map(Outcome::bounded),
                 };
+                let missing = match &outcome {
+                    Err(VmError::Missing(named)) => Some(*named),
+                    _ => None,
+                };
+                let outcome = outcome.map_err(failed);
                 if let Ok(outcome) = &outcome {
                     known.keep(slot, message, outcome);
                 }
-                finish(answer, outcome)
+                finish(answer, outcome).map(|()| missing)
             }
             Question::View(name, answer) => {
                 let view = worker.view(name.as_deref()).await.map_err(failed);
-                finish(answer, view.map(|json| View { slot, timestamp, block_height, json }))
+                finish(answer, view.map(|json| View { slot, timestamp, block_height, json })).map(|()| None)
             }
         }
     }

@@ -16,7 +16,6 @@ use ao_protocol::wire::{
 use tokio::sync::{Semaphore, mpsc};
 use tracing::{debug, warn};
 
-use super::assign;
 use super::attestations::{self, shown_below};
 use super::branches::{self, TakenUp};
 use super::item_budget::ItemBudget;
@@ -24,9 +23,10 @@ use super::location;
 use super::repair::{Follower, compare_tips};
 use super::scheduler::Scheduler;
 use super::unbundle;
-use super::{World, room};
+use super::{World, permaweb, room};
 use crate::http::PassedOn;
 use crate::net::{NetEvent, PeerId, Verdict};
+use crate::store::DataRoot;
 
 /// Most messages from peers that are worked on at once.
 const MAX_AT_ONCE: usize = 256;
@@ -111,7 +111,11 @@ impl Inbound {
                     && item.tag("Origin-Slot").is_none()
                 {
                     let submission = Submission::new(item, messenger);
-                    for refusal in scheduler.submit(vec![submission]).await.iter().filter_map(|r| r.as_ref().err()) {
+                    for refusal in permaweb::submit(world, scheduler, vec![submission])
+                        .await
+                        .iter()
+                        .filter_map(|r| r.as_ref().err())
+                    {
                         debug!(%refusal, "a gossiped message was not scheduled");
                     }
                 }
@@ -207,6 +211,12 @@ impl Inbound {
             }
             Request::Attestations { process, from } => attestations::answer(&self.world, &process, from)?,
             Request::Call(call) => Response::Answer(self.api.answer(call).await),
+            Request::Data { root, size, offset } => {
+                let world = self.world.clone();
+                let read = move || permaweb::answer(&world, &DataRoot { root, size }, offset);
+                let stopping = |_| Ok(None);
+                Response::Data(tokio::task::spawn_blocking(read).await.unwrap_or_else(stopping)?)
+            }
             Request::Location(scheduler) => {
                 let newest = location::newest(log, &scheduler)?;
                 Response::Item(newest.map(|item| ItemBytes(item.bytes().to_vec())))
@@ -231,7 +241,7 @@ impl Inbound {
             match self.world.verified().verify_or_say(submission.item.clone()).await {
                 Ok(item) => {
                     let SubmissionBytes { messenger, certificate, .. } = submission;
-                    verified.push(Submission { item, messenger, certificate });
+                    verified.push(Submission { certificate, ..Submission::new(item, messenger) });
                 }
                 Err(cause) => refusals.push((place, Refusal::Invalid(cause))),
             }
@@ -239,13 +249,7 @@ impl Inbound {
         if let Some(cause) = self.world.lack_of_room(room::MIN_FREE_BYTES) {
             return Response::Receipts(verified.iter().map(|_| Err(Refusal::Busy(cause.clone()))).collect());
         }
-        for submission in &verified {
-            if let Err(cause) = assign::fetch_assigned(&self.world, &submission.item).await {
-                self.failed(&cause);
-                return Response::Busy("the database of this node failed".into());
-            }
-        }
-        let receipts = scheduler.submit(verified).await;
+        let receipts = permaweb::submit(&self.world, scheduler, verified).await;
         let mut answers: Vec<Result<ItemBytes, Refusal>> =
             receipts.into_iter().map(|receipt| receipt.map(|item| ItemBytes(item.bytes().to_vec()))).collect();
         for (place, refusal) in refusals {

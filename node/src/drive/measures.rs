@@ -34,6 +34,8 @@ pub(crate) fn watch(
     metrics.watch(Kind::Gauge, "ao_backfill_missing", help, "", missing);
     let room = of(|world| vec![("", u64::from(world.lack_of_room(room::MIN_FREE_BYTES).is_some()))]);
     metrics.watch(Kind::Gauge, "ao_disk_full", "1 when nothing new is taken in for want of room on the disk", "", room);
+    let data = of(|world| vec![("", world.permaweb().bytes())]);
+    metrics.watch(Kind::Gauge, "ao_data_bytes", "Bytes of data on Arweave that are kept for processes", "", data);
     let memory = of(|world| world.log().memory().to_vec());
     let help = "Bytes that the database holds in memory, by its own count";
     metrics.watch(Kind::Gauge, "ao_database_memory_bytes", help, "part", memory);

@@ -21,6 +21,7 @@ pub mod lookup;
 pub mod measures;
 pub mod messenger;
 pub mod mirror;
+pub mod permaweb;
 pub mod race;
 pub mod recover;
 pub mod repair;
@@ -54,6 +55,7 @@ use crate::store::Store;
 use branches::Resumed;
 pub use change::Change;
 use handed::Handed;
+use permaweb::Permaweb;
 use recover::Recovery;
 use retries::Retries;
 use tally::Tally;
@@ -87,6 +89,7 @@ struct Parts {
     handed: Handed,
     resumed: Resumed,
     recovery: Recovery,
+    permaweb: Permaweb,
     asking: Semaphore,
     runtime: Handle,
     newest_block: watch::Sender<Arc<Block>>,
@@ -102,6 +105,7 @@ impl World {
         wallet: Arc<Wallet>,
         roles: Vec<Role>,
         follow_shards: u16,
+        permaweb: Permaweb,
     ) -> World {
         let (changes, _) = broadcast::channel(CHANGES);
         let (failure, _) = watch::channel(None);
@@ -123,6 +127,7 @@ impl World {
             handed: Handed::default(),
             resumed: Resumed::default(),
             recovery: Recovery::default(),
+            permaweb,
             asking: Semaphore::new(branches::MAX_ASKED),
             runtime: Handle::current(),
             newest_block,
@@ -245,6 +250,11 @@ impl World {
     /// Which processes wait for their log to be back.
     pub fn recovery(&self) -> &Recovery {
         &self.0.recovery
+    }
+
+    /// Data that processes read.
+    pub fn permaweb(&self) -> &Permaweb {
+        &self.0.permaweb
     }
 
     /// When processes were resumed.

@@ -7,8 +7,8 @@ use ao_protocol::scheduler::{Refusal, Submission, read_receipt};
 use ao_protocol::wire::{ItemBytes, Request, Response, SubmissionBytes};
 use thiserror::Error;
 
-use super::World;
 use super::scheduler::{Receipts, Scheduler};
+use super::{World, permaweb};
 
 /// Why no scheduler answered.
 #[derive(Debug, Error)]
@@ -58,7 +58,7 @@ impl Submitter {
         if let Some(own) = &self.own
             && scheduler == self.world.address()
         {
-            return Ok(own.submit(submissions.to_vec()).await);
+            return Ok(permaweb::submit(&self.world, own, submissions.to_vec()).await);
         }
         let unit = self.world.net().directory().unit(&scheduler).filter(|unit| unit.roles.contains(&Role::Su));
         let peer = unit.ok_or(SubmitError::Unknown(scheduler))?.peer;

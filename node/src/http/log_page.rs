@@ -108,7 +108,7 @@ pub(super) fn page(log: &dyn Log, process: &Id, wanted: &Wanted) -> Result<Page,
 
 /// Message and assignment of a slot.
 pub(super) fn node(entry: &Entry, anchors: bool) -> Value {
-    let own = entry.proof.is_none() && entry.assignment.statement.cron.is_none();
+    let own = !entry.is_from_elsewhere() && entry.assignment.statement.cron.is_none();
     let message = match own {
         // An item from elsewhere is named by the assignment only, as in ao; a cron's firing has none.
         false => Value::Null,

@@ -22,7 +22,8 @@ use super::error::ApiError;
 use super::outcome::Patience;
 use super::passed_on::FromPeer;
 use super::{Api, ENTRY_WAIT, query};
-use crate::drive::{Change, assign, lookup};
+use crate::drive::assign::{self, Assigned};
+use crate::drive::{Change, lookup};
 
 /// How long a scheduler may take before a message for it is gossiped, too.
 const SUBMIT_HEAD_START: Duration = Duration::from_millis(250);
@@ -41,26 +42,27 @@ pub(super) struct Assigning {
     process_id: Option<String>,
     assign: Option<String>,
     base_layer: Option<String>,
+    by_reference: Option<String>,
     exclude: Option<String>,
 }
 
 impl Assigning {
-    /// The process and the item, if this is an assignment.
-    pub(super) fn read(&self) -> Result<Option<(Id, Id)>, ApiError> {
+    /// The process and what it is assigned, if this is an assignment.
+    pub(super) fn read(&self) -> Result<Option<(Id, Assigned)>, ApiError> {
         match (&self.process_id, &self.assign) {
             (None, None) => Ok(None),
-            (Some(_), Some(_)) if self.base_layer.is_some() => Err(ApiError::BadRequest(
-                "base-layer assignments are not supported: upload the data as an item and assign that".into(),
-            )),
-            (Some(process), Some(item)) => Ok(Some((query::id("process-id", process)?, query::id("assign", item)?))),
+            (Some(process), Some(id)) => {
+                let fields = self.exclude.iter().flat_map(|fields| fields.split(',')).map(str::trim);
+                let assigned = Assigned {
+                    id: query::id("assign", id)?,
+                    base_layer: self.base_layer.is_some(),
+                    by_reference: self.by_reference.is_some(),
+                    exclude: fields.filter(|field| !field.is_empty()).map(str::to_string).collect(),
+                };
+                Ok(Some((query::id("process-id", process)?, assigned)))
+            }
             _ => Err(ApiError::BadRequest("If sending assign or process-id, you must send both.".into())),
         }
-    }
-
-    /// The fields that are left out.
-    pub(super) fn exclude(&self) -> Vec<String> {
-        let fields = self.exclude.iter().flat_map(|fields| fields.split(',')).map(str::trim);
-        fields.filter(|field| !field.is_empty()).map(str::to_string).collect()
     }
 }
 
@@ -70,9 +72,8 @@ async fn take(
     Query(assigning): Query<Assigning>,
     body: Bytes,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
-    if let Some((process, item)) = assigning.read()? {
-        let exclude = assigning.exclude();
-        let assignment = assign::assign(&api.world, &api.submitter, &process, &item, &exclude).await?;
+    if let Some((process, assigned)) = assigning.read()? {
+        let assignment = assign::assign(&api.world, &api.submitter, &process, &assigned).await?;
         let id = assignment.id().to_string();
         return Ok((StatusCode::ACCEPTED, Json(json!({ "message": "Processing Assignment", "id": id }))));
     }
@@ -107,7 +108,7 @@ impl Api {
             // A process that is spawned with a target is assigned to that one, as in ao.
             let api = self.clone();
             tokio::spawn(async move {
-                if let Err(cause) = assign::assign(&api.world, &api.submitter, &target, &id, &[]).await {
+                if let Err(cause) = assign::assign(&api.world, &api.submitter, &target, &Assigned::item(id)).await {
                     warn!(%cause, process = %id, %target, "a new process was not assigned to its target");
                 }
             });

@@ -52,9 +52,8 @@ async fn post(
     body: Bytes,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let (assignment, id) = match assigning.read()? {
-        Some((process, item)) => {
-            let exclude = assigning.exclude();
-            let assignment = assign::assign(&api.world, &api.submitter, &process, &item, &exclude).await?;
+        Some((process, assigned)) => {
+            let assignment = assign::assign(&api.world, &api.submitter, &process, &assigned).await?;
             let id = assignment.id();
             (assignment, id)
         }

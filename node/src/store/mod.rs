@@ -6,6 +6,7 @@ mod document;
 mod index;
 mod log;
 mod mirror;
+mod pieces;
 mod query;
 mod recovering;
 mod rewind;
@@ -40,6 +41,7 @@ use schema::{FORMAT_KEY, FORMAT_VERSION, Table};
 
 pub use document::Document;
 pub use mirror::{Bundle, BundleState, Landed};
+pub use pieces::FilePiece;
 pub use query::{Filter, Position, TagCondition};
 pub use search::{Effort, Found, MAX_CANDIDATES, MAX_READ_BYTES, MAX_SEEKS, Search, SearchError};
 pub use snapshots::SnapshotPlace;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::transactions::DataRoot;
 
 /// Version of everything below. A database of another version is not opened.
-pub(super) const FORMAT_VERSION: u32 = 10;
+pub(super) const FORMAT_VERSION: u32 = 11;
 
 /// Key of the format version in the default column family.
 pub(super) const FORMAT_KEY: &[u8] = b"format";
@@ -138,6 +138,8 @@ tables! {
     Receipts = "receipts",
     /// item that was uploaded, and not yet taken apart and told to others → nothing
     Uploads = "uploads",
+    /// data root, size, end → piece of a data file that is on disk
+    Pieces = "pieces",
     /// process → next slot to mirror
     Mirrored = "mirrored",
     /// module that is in a bundle → nothing

@@ -8,8 +8,8 @@ use super::arena::ARENA_BYTES;
 /// Address space beyond the interpreter's memory: the executable, messages and outcomes on their way, the stack, and a
 /// state on its way out, which a copy may hold twice with what it needs to know of it.
 const OVERHEAD_BYTES: u64 = 9 << 30;
-/// Open files: the socket, standard error, and pipes to twins.
-const MAX_FILES: u64 = 32;
+/// Open files: the socket, standard error, pipes to twins, and data that is read.
+const MAX_FILES: u64 = 48;
 /// Stack of a host process. The interpreter's own limit on nested C calls needs a good part of the usual 8 MiB.
 const STACK_BYTES: u64 = 16 << 20;
 const MIN_STACK_BYTES: u64 = 8 << 20;

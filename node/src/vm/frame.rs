@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 
 use ao_protocol::message::{Env, Message};
 use ao_protocol::outcome::Outcome;
+use ao_protocol::reference::Named;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -59,9 +60,12 @@ pub(super) struct Saved {
 pub(super) enum Reply {
     /// The program is loaded, or the state; whether the worker's system calls are confined, and what the heap took.
     Ready { confined: bool, heap_bytes: u64 },
-    /// Outcomes of the first messages, at least one; the state that was saved before them, because the slot before
-    /// them was a rebuild point; and what the heap took so far.
-    Outcomes { outcomes: Vec<Outcome>, saved: Option<Saved>, heap_bytes: u64 },
+    /// Outcomes of the first messages, at least one or else the data that the first one lacks; the state that was saved
+    /// before them, because the slot before them was a rebuild point; and what the heap took so far.
+    Outcomes { outcomes: Vec<Outcome>, missing: Option<Named>, saved: Option<Saved>, heap_bytes: u64 },
+    /// No answer yet: the evaluation reads this. The node sends a byte, and with it the file if it has it; see
+    /// [`super::passing`].
+    Wants(Named),
     /// The state.
     Saved(Saved),
     /// The variables as JSON.

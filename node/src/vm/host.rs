@@ -14,6 +14,7 @@ use std::io;
 use mlua::ffi::{self, lua_State};
 
 use super::arena::{Arena, Image};
+use super::data::{Files, NamedData};
 use super::prototype::Dump;
 use super::random::Random;
 
@@ -56,6 +57,8 @@ pub(super) enum Stop {
     Instructions,
     /// An allocation did not fit the memory limit.
     Memory,
+    /// Data that is read is not here.
+    Missing,
 }
 
 /// Shared between an interpreter's callbacks; found again through the allocator's context.
@@ -76,6 +79,10 @@ pub(super) struct Host {
     pub(super) ended: Vec<Vec<u8>>,
     /// What the prelude and the module were compiled to.
     pub(super) dumps: Vec<Dump>,
+    /// Data that the process may read.
+    pub(super) named: NamedData,
+    /// The files of it that are open.
+    pub(super) files: Files,
 }
 
 /// What a host and its heap were at some time between two evaluations.
@@ -103,6 +110,8 @@ impl Host {
             random: Random::seeded(0),
             ended: Vec::new(),
             dumps: Vec::new(),
+            named: NamedData::default(),
+            files: Files::default(),
         })
     }
 
@@ -124,6 +133,7 @@ impl Host {
         self.arena.clear();
         (self.memory_used, self.stop, self.refused) = (0, None, None);
         (self.random, self.ended, self.dumps) = (Random::seeded(0), Vec::new(), Vec::new());
+        self.named = NamedData::default();
     }
 
     /// What it is now, to be put back later.
@@ -141,7 +151,7 @@ impl Host {
         self.memory_used = beginning.memory_used;
         self.random = beginning.random.clone();
         self.dumps.clone_from(&beginning.dumps);
-        self.ended = Vec::new();
+        (self.ended, self.named) = (Vec::new(), NamedData::default());
         (self.stop, self.refused) = (None, None);
     }
 
@@ -185,6 +195,7 @@ impl Host {
         self.stop = None;
         self.refused = None;
         self.timestamp_ms = timestamp_ms;
+        self.files.begin();
     }
 
     /// Ends it: what the host itself does afterwards is not bounded.

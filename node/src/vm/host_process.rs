@@ -5,12 +5,14 @@
 //! and ends. The twin evaluates them again and goes on in its place.
 
 use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use ao_protocol::message::Message;
 use ao_protocol::module::Limits;
 use ao_protocol::outcome::Outcome;
+use ao_protocol::reference::Named;
 
 use super::arena::OUTGROWN;
 use super::confine::{self, check};
@@ -18,7 +20,7 @@ use super::frame::{self, MAX_BATCH_BYTES, MAX_SNAPSHOT_BYTES, OwnedRequest, Repl
 use super::interpreter::Interpreter;
 use super::rebuild::SinceRebuild;
 use super::snapshot::{FIRST_SEED, Form, RestoreError, Waiting};
-use super::twin::{self, Fork, Promotion, Twin};
+use super::twin::{self, Failed, Fork, Promotion, Twin};
 use super::{Program, system_calls};
 
 /// A batch is answered early after this long, so that an error late in it does not cost much to repeat.
@@ -58,7 +60,8 @@ pub(super) fn serve(mut requests: UnixStream, ready: Option<Interpreter>) -> io:
     confine::limit_memory()?;
     confine::renew_processor_time(seconds)?;
     let confined = system_calls::confine()?;
-    let interpreter = interpreter(&program, ready)?;
+    let mut interpreter = interpreter(&program, ready)?;
+    interpreter.files().ask_by(requests.as_raw_fd());
     let heap_bytes = interpreter.heap_bytes();
     frame::write(&mut requests, &Reply::Ready { confined, heap_bytes })?;
     let since_rebuild = SinceRebuild::new(0);
@@ -139,24 +142,28 @@ impl Host {
             },
         };
         let started = Instant::now();
-        let outcomes = self.evaluate(&messages);
+        let (outcomes, missing) = self.evaluate(&messages);
         let next_slot = first_slot + outcomes.len() as u64;
         let failed = outcomes.last().filter(|last| last.error.is_some()).map(|last| last.gas_used);
         let good = outcomes.len() - usize::from(failed.is_some());
-        let failed = failed.zip(messages.get(good)).map(|(charged, message)| (charged, message.timestamp));
+        let failed = failed.zip(messages.get(good)).map(|(charged, message)| {
+            let Message { timestamp, named, .. } = message;
+            Failed { charged, timestamp: *timestamp, named: named.clone() }
+        });
         let about = saved.as_ref().map(|bytes| Saved { slot: first_slot.saturating_sub(1), bytes: bytes.len() as u64 });
         let heap_bytes = self.interpreter.heap_bytes();
-        self.reply(&Reply::Outcomes { outcomes, saved: about, heap_bytes })?;
+        self.reply(&Reply::Outcomes { outcomes, missing, saved: about, heap_bytes })?;
         self.requests.write_all(saved.as_deref().unwrap_or_default())?;
         drop(saved);
         twin.remember(messages.into_iter().take(good), started.elapsed());
-        if let Some(failed) = failed {
+        if failed.is_some() || missing.is_some() {
             twin.promote(next_slot, failed)?;
             // The twin is the process from now on. Nothing is torn down in order: the memory is shared with it.
             unsafe { libc::_exit(0) };
         }
         self.next_slot = Some(next_slot);
-        if twin.is_worth_keeping()? {
+        // It does not have the files that were opened since.
+        if !self.interpreter.files().opened() && twin.is_worth_keeping()? {
             self.twin = Some(twin);
         } else {
             twin.end()?;
@@ -168,16 +175,22 @@ impl Host {
     fn take_over(&mut self, promotion: Promotion) -> io::Result<()> {
         for message in &promotion.messages {
             let outcome = self.interpreter.evaluate(message);
+            if let Some(named) = self.interpreter.missing() {
+                return Err(io::Error::other(format!("the data of {} was here, and is not any more", named.id)));
+            }
             self.since_rebuild.evaluated(outcome.gas_used, message.timestamp);
         }
-        let (charged, timestamp) = promotion.failed;
-        self.since_rebuild.evaluated(charged, timestamp);
+        if let Some(Failed { charged, timestamp, named }) = promotion.failed {
+            self.interpreter.name(&named);
+            self.since_rebuild.evaluated(charged, timestamp);
+        }
         self.next_slot = Some(promotion.next_slot);
         Ok(())
     }
 
-    /// Evaluates up to the first error, a rebuild point, the time limit or the size limit, at least one message.
-    fn evaluate(&mut self, messages: &[Message]) -> Vec<Outcome> {
+    /// Evaluates up to the first error, a rebuild point, the time limit or the size limit, at least one message; or up
+    /// to one that reads data which is not here. One that opens files is the last one, too: the twin has none of them.
+    fn evaluate(&mut self, messages: &[Message]) -> (Vec<Outcome>, Option<Named>) {
         let started = Instant::now();
         let (mut outcomes, mut bytes) = (Vec::new(), 0);
         for message in messages {
@@ -185,15 +198,23 @@ impl Host {
                 break;
             }
             let outcome = self.interpreter.evaluate(message);
+            let missing = self.interpreter.missing();
+            if missing.is_some() {
+                return (outcomes, missing);
+            }
             self.since_rebuild.evaluated(outcome.gas_used, message.timestamp);
             bytes += outcome.len();
             let failed = outcome.error.is_some();
             outcomes.push(outcome);
-            if failed || bytes > MAX_BATCH_BYTES || started.elapsed() > MAX_BATCH_TIME {
+            if failed
+                || self.interpreter.files().opened()
+                || bytes > MAX_BATCH_BYTES
+                || started.elapsed() > MAX_BATCH_TIME
+            {
                 break;
             }
         }
-        outcomes
+        (outcomes, None)
     }
 
     /// Replaces the interpreter by the restore of its own state, which is returned; none if the state has no form now.
@@ -286,10 +307,11 @@ impl Host {
 
     fn dry_run(&mut self, messages: &[Message]) -> io::Result<()> {
         let Some(message) = messages.first() else { return self.refuse("there is no message to evaluate") };
-        self.in_a_copy(|copy| Reply::Outcomes {
-            outcomes: vec![copy.evaluate(message)],
-            saved: None,
-            heap_bytes: copy.heap_bytes(),
+        self.in_a_copy(|copy| {
+            let outcome = copy.evaluate(message);
+            let missing = copy.missing();
+            let outcomes = if missing.is_some() { Vec::new() } else { vec![outcome] };
+            Reply::Outcomes { outcomes, missing, saved: None, heap_bytes: copy.heap_bytes() }
         })
     }
 

@@ -9,9 +9,11 @@ use std::io;
 use ao_protocol::message::{Env, Message};
 use ao_protocol::module::Limits;
 use ao_protocol::outcome::Outcome;
+use ao_protocol::reference::Named;
 use mlua::ffi::{self, lua_State};
 
 use super::canonical::MAX_DEPTH;
+use super::data::Files;
 use super::host::{Beginning, HOOK_INTERVAL, Host, Stop, allocate, count, raise, seed_next};
 use super::snapshot::{self, Form, RestoreError, SaveError, Waiting};
 use super::{chunks, order, sandbox, values, view};
@@ -121,9 +123,25 @@ impl Interpreter {
         self.host.heap_bytes()
     }
 
+    /// The files of data that it reads.
+    pub(super) fn files(&mut self) -> &mut Files {
+        &mut self.host.files
+    }
+
+    /// The data for lack of which the last evaluation was given up. What it returned is no outcome then.
+    pub(super) fn missing(&self) -> Option<Named> {
+        self.host.files.missing()
+    }
+
+    /// Lets the process read data from now on.
+    pub(super) fn name(&mut self, named: &[Named]) {
+        named.iter().for_each(|named| self.host.named.name(*named));
+    }
+
     /// Evaluates one message. On an error the state is as the error left it: whoever needs the state before must
-    /// have kept it.
+    /// have kept it. See [`Interpreter::missing`].
     pub(super) fn evaluate(&mut self, message: &Message) -> Outcome {
+        self.name(&message.named);
         if let Some(error) = &self.broken {
             return Outcome::failed(error.clone());
         }
@@ -204,6 +222,7 @@ impl Interpreter {
                 Err(format!("compute limit of {} instructions exceeded", self.limits.instructions))
             }
             (Some(Stop::Memory), _) => Err(self.memory_text()),
+            (Some(Stop::Missing), _) => Err("data that is read is not here".into()),
             (None, ffi::LUA_OK) => Ok(()),
             (None, _) => match unsafe { ffi::lua_checkstack(self.l, READING_STACK) } {
                 0 => Err(self.memory_text()),
@@ -294,7 +313,18 @@ mod tests {
 
     #[test]
     fn what_reaches_outside_is_absent() {
-        for name in ["io", "dofile", "loadfile", "string.dump", "os.execute", "os.getenv", "os.exit", "os.remove"] {
+        for name in [
+            "io.popen",
+            "io.write",
+            "io.tmpfile",
+            "dofile",
+            "loadfile",
+            "string.dump",
+            "os.execute",
+            "os.getenv",
+            "os.exit",
+            "os.remove",
+        ] {
             assert_true(&format!("return {name} == nil"));
         }
         for name in ["package.loadlib", "package.path", "package.searchers", "debug.getregistry", "debug.sethook"] {

@@ -1,8 +1,7 @@
 //! How workers are started: as copies of a zygote that has run our runtime, or else as a new run of the node's own
 //! executable.
 
-use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -10,12 +9,13 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, Command};
 use tracing::warn;
 
+use super::data::DataSource;
 use super::keeper::WORKER_ARGUMENT;
+use super::passing::send;
 use super::zygote::{FILES, ZYGOTE_ARGUMENT};
 use super::{Program, runtime};
 
@@ -28,6 +28,7 @@ pub struct Launcher {
     executable: PathBuf,
     processor_time: Duration,
     zygote: Option<Arc<Mutex<Option<Zygote>>>>,
+    data: Option<Arc<dyn DataSource>>,
 }
 
 /// The node's hold on a zygote.
@@ -55,12 +56,17 @@ impl Launcher {
     /// Runs an executable whose `main` calls [`super::run_worker`] and [`super::run_zygote`].
     pub fn new(executable: impl AsRef<Path>) -> Launcher {
         let executable = executable.as_ref().to_path_buf();
-        Launcher { executable, processor_time: PROCESSOR_TIME, zygote: Some(Arc::default()) }
+        Launcher { executable, processor_time: PROCESSOR_TIME, zygote: Some(Arc::default()), data: None }
     }
 
     /// With another limit for one request than the usual 60 s; of a second at least.
     pub fn with_processor_time(self, processor_time: Duration) -> Launcher {
         Launcher { processor_time, ..self }
+    }
+
+    /// Programs read data from there; without it none is at hand.
+    pub fn with_data(self, data: Arc<dyn DataSource>) -> Launcher {
+        Launcher { data: Some(data), ..self }
     }
 
     /// Each worker is a new run of the executable.
@@ -71,6 +77,11 @@ impl Launcher {
     /// The limit for one request.
     pub(super) fn processor_time(&self) -> Duration {
         self.processor_time
+    }
+
+    /// Where programs read data from.
+    pub(super) fn data(&self) -> Option<Arc<dyn DataSource>> {
+        self.data.clone()
     }
 
     /// Starts the zygote now, so that it is ready when it is needed.
@@ -105,7 +116,7 @@ impl Launcher {
         let Some(zygote) = &self.zygote else { return false };
         let mut zygote = zygote.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(ready) = zygote.as_ref() else { return false };
-        match send(&ready.socket, files) {
+        match send(&ready.socket, 0, &files.each_ref().map(AsFd::as_fd)) {
             Ok(()) => true,
             Err(cause) => {
                 warn!(%cause, "the worker zygote is gone; the next worker starts another one");
@@ -137,14 +148,4 @@ impl Launcher {
         command.arg0("ao-node").arg(argument).env_clear().current_dir("/").process_group(0);
         command
     }
-}
-
-/// Sends files over a socket.
-fn send(socket: &UnixStream, files: &[OwnedFd; FILES]) -> io::Result<()> {
-    let files = files.each_ref().map(AsFd::as_fd);
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    ancillary.push(SendAncillaryMessage::ScmRights(&files));
-    sendmsg(socket, &[IoSlice::new(&[0])], &mut ancillary, SendFlags::NOSIGNAL)?;
-    Ok(())
 }

@@ -15,12 +15,13 @@
 //!
 //! - [`interpreter`]: one Lua state; [`host`]: its limits; [`arena`]: its heap; [`sandbox`]: its library, with
 //!   [`order`] (`pairs`, `next`), [`places`], [`sort`], [`search`] over [`pattern`] (`find`, `gsub`), [`text`]
-//!   (`tostring`), [`debug`], [`math`], [`random`], [`list`], [`crypto`], [`protected`] (`pcall`, coroutines).
+//!   (`tostring`), [`debug`], [`math`], [`random`], [`list`], [`crypto`], [`protected`] (`pcall`, coroutines), [`data`]
+//!   (`io.open`).
 //! - [`values`], [`canonical`]: messages into Lua, results out of it; [`view`]: the variables, to be looked at.
 //! - [`snapshot`]: the state as bytes and back, with [`chunks`], [`prototype`] and [`permanent`] for functions;
 //!   [`rebuild`]: when the state is replaced by its own snapshot.
-//! - [`host_process`], [`twin`], [`keeper`], [`zygote`], [`confine`], [`system_calls`], [`frame`]: the worker from
-//!   inside; [`worker`], [`launcher`]: from the node.
+//! - [`host_process`], [`twin`], [`keeper`], [`zygote`], [`confine`], [`system_calls`], [`frame`], [`passing`]: the
+//!   worker from inside; [`worker`], [`launcher`]: from the node.
 //! - [`runtime`]: our aos-compatible process runtime, a module like any other.
 //!
 //! What an evaluation gives depends on the module, the messages before it, and nothing else: no clock, no addresses, no
@@ -33,6 +34,7 @@ mod canonical;
 mod chunks;
 mod confine;
 mod crypto;
+mod data;
 mod debug;
 mod frame;
 mod host;
@@ -43,6 +45,7 @@ mod launcher;
 mod list;
 mod math;
 mod order;
+mod passing;
 mod pattern;
 mod permanent;
 mod places;
@@ -69,6 +72,8 @@ use thiserror::Error;
 pub use ao_protocol::message::{Env, Message, Unit};
 pub use ao_protocol::module::Limits;
 pub use ao_protocol::outcome::{OutboxEntry, Outcome};
+use ao_protocol::reference::Named;
+pub use data::{DataSource, MAX_NAMED};
 pub use frame::MAX_SNAPSHOT_BYTES;
 pub use keeper::{WORKER_ARGUMENT, run_worker};
 pub use launcher::Launcher;
@@ -116,6 +121,9 @@ pub enum VmError {
         /// What it was granted.
         granted: u64,
     },
+    /// Data that the evaluation reads is not here.
+    #[error("the data of {} ({} bytes) is not here", .0.id, .0.size)]
+    Missing(Named),
     /// The worker can't do what it was asked to, and lives on.
     #[error("the worker process refused: {0}")]
     Refused(String),

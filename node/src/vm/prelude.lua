@@ -1,6 +1,6 @@
--- The part of the host library that is written in Lua: time, modules, bit32.
--- Called once with a function that gives the timestamp of the message in milliseconds.
-local timestamp = ...
+-- The part of the host library that is written in Lua: time, modules, files, bit32.
+-- Called once with a function that gives the timestamp of the message in milliseconds, and those that read data.
+local timestamp, data_size, data_read = ...
 
 os = {}
 
@@ -117,6 +117,122 @@ function require(name)
   if loaded[name] == nil then loaded[name] = true end
   return loaded[name]
 end
+
+-- Data of the permaweb that the process's spawn or an assignment to it named: `require("ao.data")(id)` has its `size`
+-- and gives ranges of it by `:read(offset, count)`, from there to the end without a count. Nil if it was not named.
+local Data = { __name = "ao.data" }
+Data.__index = Data
+
+function Data:read(offset, count)
+  return data_read(self.id, offset or 0, count or self.size)
+end
+
+package.loaded["ao.data"] = function(id)
+  local size = data_size(id)
+  return size and setmetatable({ id = id, size = size }, Data)
+end
+
+-- The same as files: `/data/<id>`, to be read only.
+io = {}
+local File = { __name = "FILE*" }
+File.__index = File
+-- Bytes in which the end of a line is looked for.
+local LINE_BYTES = 4096
+
+local function checked(file)
+  if getmetatable(file) ~= File then error("a file is expected", 3) end
+  if file.closed then error("attempt to use a closed file", 3) end
+end
+
+-- The next bytes; nil at the end.
+local function read_count(file, count)
+  local bytes = data_read(file.id, file.at, count)
+  file.at = file.at + #bytes
+  if bytes == "" and (count > 0 or file.at >= file.size) then return nil end
+  return bytes
+end
+
+-- The next line, with its end if that is wanted; nil at the end.
+local function read_line(file, with_end)
+  if file.at >= file.size then return nil end
+  local parts = {}
+  while true do
+    local part = data_read(file.id, file.at, LINE_BYTES)
+    local place = part:find("\n", 1, true)
+    if place or part == "" then
+      file.at = file.at + (place or 0)
+      parts[#parts + 1] = part:sub(1, with_end and place or (place or 1) - 1)
+      return table.concat(parts)
+    end
+    file.at = file.at + #part
+    parts[#parts + 1] = part
+  end
+end
+
+local function read_one(file, format)
+  local count = math.tointeger(format)
+  if count then return read_count(file, count) end
+  local kind = tostring(format):gsub("^%*", ""):sub(1, 1)
+  if kind == "l" then return read_line(file, false) end
+  if kind == "L" then return read_line(file, true) end
+  if kind == "a" then return read_count(file, file.size - file.at) or "" end
+  error("invalid format '" .. tostring(format) .. "': l, L, a or a number of bytes is expected", 3)
+end
+
+function File:read(...)
+  checked(self)
+  local formats = table.pack(...)
+  if formats.n == 0 then return read_line(self, false) end
+  local results = {}
+  for place = 1, formats.n do
+    results[place] = read_one(self, formats[place])
+    if results[place] == nil then return table.unpack(results, 1, place) end
+  end
+  return table.unpack(results, 1, formats.n)
+end
+
+function File:lines(...)
+  checked(self)
+  local formats = table.pack(...)
+  return function() return self:read(table.unpack(formats, 1, formats.n)) end
+end
+
+function File:seek(whence, offset)
+  checked(self)
+  local from = ({ set = 0, cur = self.at, ["end"] = self.size })[whence or "cur"]
+  if not from then error("invalid option '" .. tostring(whence) .. "': set, cur or end is expected", 2) end
+  local at = from + (math.tointeger(offset or 0) or error("the offset must be a whole number", 2))
+  if at < 0 then return nil, "Invalid argument", 22 end
+  self.at = at
+  return at
+end
+
+function File:close()
+  checked(self)
+  self.closed = true
+  return true
+end
+
+function io.open(path, mode)
+  if not (mode or "r"):find("^rb?$") then return nil, path .. ": Read-only file system", 30 end
+  local id = path:match("^/data/([%w_-]+)$")
+  local size = id and data_size(id)
+  if not size then return nil, path .. ": No such file or directory", 2 end
+  return setmetatable({ id = id, size = size, at = 0 }, File)
+end
+
+function io.lines(path, ...)
+  local file, cause = io.open(path)
+  if not file then error(cause, 2) end
+  return file:lines(...)
+end
+
+function io.type(value)
+  if getmetatable(value) ~= File then return nil end
+  return value.closed and "closed file" or "file"
+end
+
+package.loaded.io = io
 
 -- Lua 5.2's library, on 32 bits.
 bit32 = {}

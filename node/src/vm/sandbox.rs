@@ -1,8 +1,9 @@
 //! The globals that a module finds: Lua 5.3's library less what reaches outside or differs between machines, and our
 //! own versions of some functions.
 //!
-//! Absent: `io`, `dofile`, `loadfile`, `string.dump`, the native `package`, `debug` but for `traceback` and `getinfo`,
-//! and of `os` everything but time as the message gives it. `load` takes text only. `collectgarbage` does nothing.
+//! Absent: `dofile`, `loadfile`, `string.dump`, the native `package`, `debug` but for `traceback` and `getinfo`,
+//! of `os` everything but time as the message gives it, and of `io`
+//! everything but reading data that the log named. `load` takes text only. `collectgarbage` does nothing.
 //! Finalizers are refused, and weak tables hold what is in them: when they act depends on the garbage collector.
 
 use std::ffi::{CStr, c_int};
@@ -10,7 +11,7 @@ use std::ffi::{CStr, c_int};
 use mlua::ffi::{self, lua_CFunction, lua_State};
 
 use super::host::{Host, raise};
-use super::{chunks, crypto, debug, list, math, order, permanent, protected, search, sort, text};
+use super::{chunks, crypto, data, debug, list, math, order, permanent, protected, search, sort, text};
 
 /// The part of the library that is written in Lua.
 const PRELUDE: &str = include_str!("prelude.lua");
@@ -187,7 +188,11 @@ unsafe fn run_prelude(l: *mut lua_State) {
         chunks::keep_dump(l);
         ffi::lua_pushcfunction(l, timestamp);
         permanent::add(l, c"timestamp");
-        ffi::lua_call(l, 1, 0);
+        ffi::lua_pushcfunction(l, data::size);
+        permanent::add(l, c"data.size");
+        ffi::lua_pushcfunction(l, data::read);
+        permanent::add(l, c"data.read");
+        ffi::lua_call(l, 3, 0);
     }
 }
 

@@ -39,7 +39,7 @@ const KNOWN_ORDER: &str = "fa707ea54693d4b403324805d65e058df575f1c9dbba51d62a03e
 const KNOWN_BITS: &str = "3332d1bcc9f109a5b5148bea3d804c56fa54b441be811b3df2ca7b627ffb1360";
 
 /// What `handle` is charged.
-const KNOWN_CHARGE: &str = "181358";
+const KNOWN_CHARGE: &str = "181356";
 /// How many places tables have that are made for some list and hash sizes.
 const KNOWN_PLACES: &str = "1 101 64 1124";
 

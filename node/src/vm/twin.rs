@@ -10,6 +10,7 @@ use std::os::fd::FromRawFd;
 use std::time::{Duration, Instant};
 
 use ao_protocol::message::Message;
+use ao_protocol::reference::Named;
 use libc::pid_t;
 use serde::{Deserialize, Serialize};
 
@@ -46,8 +47,19 @@ pub(super) struct Promotion {
     pub(super) messages: Vec<Message>,
     /// The slot after the failed one.
     pub(super) next_slot: u64,
-    /// What the failed message charged, and its time in milliseconds.
-    pub(super) failed: (u64, u64),
+    /// The message that ended in an error; none: it was given up for lack of data, and comes again.
+    pub(super) failed: Option<Failed>,
+}
+
+/// What stays of a message that ended in an error.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Failed {
+    /// What it charged.
+    pub(super) charged: u64,
+    /// Its time in milliseconds.
+    pub(super) timestamp: u64,
+    /// Data that may be read from then on: that follows from the log, not from what came of the message.
+    pub(super) named: Vec<Named>,
 }
 
 /// Which copy of the process goes on after a fork.
@@ -108,7 +120,7 @@ impl Twin {
     }
 
     /// Lets the twin take over; the calling process must end then.
-    pub(super) fn promote(mut self, next_slot: u64, failed: (u64, u64)) -> io::Result<()> {
+    pub(super) fn promote(mut self, next_slot: u64, failed: Option<Failed>) -> io::Result<()> {
         frame::write(&mut self.pipe, &Promotion { messages: self.messages, next_slot, failed })
     }
 

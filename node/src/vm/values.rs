@@ -36,6 +36,9 @@ pub(super) unsafe fn push_message(l: *mut lua_State, message: &Message) {
         set_integer(l, c"Timestamp", Some(integer(message.timestamp)));
         set_integer(l, c"Block-Height", Some(integer(message.block_height)));
         set_bytes(l, c"Hash-Chain", message.hash_chain.as_ref().map(String::as_bytes));
+        set_integer(l, c"Data-Size", message.data_size.map(integer));
+        set_bytes(l, c"Quantity", message.quantity.as_ref().map(String::as_bytes));
+        set_bytes(l, c"Reward", message.reward.as_ref().map(String::as_bytes));
         set_boolean(l, c"Cron", message.cron);
         if !message.cron {
             set_boolean(l, c"Read-Only", message.read_only);

@@ -1,21 +1,25 @@
 //! The node's side of a worker: asking it, ending it.
 
+use std::fs::File;
 use std::io;
-use std::sync::Once;
+use std::os::fd::AsFd;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
+use ao_protocol::reference::Named;
 use serde::Serialize;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe::Receiver;
 use tokio::task::JoinHandle;
 use tracing::warn;
 
+use super::data::{DataSource, HERE};
 use super::frame::{self, MAX_BATCH_BYTES, MAX_SNAPSHOT_BYTES, Reply, Request, Saved};
 use super::host_process::PATIENCE;
 use super::keeper::{describe_exit, outgrew, overran};
 use super::launcher::{Files, Launcher};
-use super::{Message, Outcome, Program, VmError};
+use super::{Message, Outcome, Program, VmError, passing};
 
 /// How many times as long a request may take by the clock, when many workers share the processors; then something
 /// hangs.
@@ -48,6 +52,8 @@ pub struct Worker {
     in_step: bool,
     /// What came with the last outcomes.
     snapshot: Option<Snapshot>,
+    /// Where it gets the files of data that programs read.
+    data: Option<Arc<dyn DataSource>>,
 }
 
 /// A process's state after a slot.
@@ -99,6 +105,7 @@ impl Worker {
             granted: u64::MAX,
             in_step: true,
             snapshot: None,
+            data: launcher.data(),
         };
         match tokio::time::timeout(START_TIME, worker.said()).await {
             Ok(Ok(pid)) => worker.pid = pid,
@@ -118,7 +125,7 @@ impl Worker {
 
     /// Applies messages of consecutive slots in order. Answers at least one outcome and at most one for each
     /// message: an answer ends with the first error, or early when it took long or became large, and the caller
-    /// sends the rest again.
+    /// sends the rest again. [`VmError::Missing`] when the first one reads data that is not here.
     pub async fn apply(&mut self, first_slot: u64, messages: &[Message]) -> Result<Vec<Outcome>, VmError> {
         self.apply_within(first_slot, messages, false).await
     }
@@ -141,6 +148,7 @@ impl Worker {
                 self.heap_bytes = heap_bytes;
                 Ok(outcomes)
             }
+            Reply::Outcomes { missing: Some(named), .. } => Err(VmError::Missing(named)),
             other => Err(unexpected(other)),
         }
     }
@@ -150,6 +158,7 @@ impl Worker {
         let message = std::slice::from_ref(message);
         match self.ask(&Request::<&str, (), _>::Dry { message }).await? {
             Reply::Outcomes { mut outcomes, .. } if outcomes.len() == 1 => Ok(outcomes.remove(0)),
+            Reply::Outcomes { missing: Some(named), .. } => Err(VmError::Missing(named)),
             other => Err(unexpected(other)),
         }
     }
@@ -229,7 +238,7 @@ impl Worker {
         let patience = if patiently { PATIENCE } else { 1 };
         let seconds = self.processor_time.as_secs().max(1).saturating_mul(patience);
         let clock = Duration::from_secs(seconds) * CLOCK_FACTOR;
-        match tokio::time::timeout(clock, exchange(&mut self.stream, &frame, more)).await {
+        match tokio::time::timeout(clock, exchange(&mut self.stream, &frame, more, self.data.as_deref())).await {
             Ok(Ok((reply, snapshot))) => {
                 self.in_step = true;
                 if snapshot.is_some() {
@@ -277,15 +286,26 @@ fn batch_length(messages: &[Message]) -> usize {
     fit.count().max(1).min(messages.len())
 }
 
-/// Sends a frame and what follows it; the answer, and the state that followed it.
-async fn exchange(stream: &mut UnixStream, frame: &[u8], more: &[u8]) -> io::Result<(Reply, Option<Snapshot>)> {
+/// Sends a frame and what follows it; the answer, and the state that followed it. Files that are asked for meanwhile
+/// are sent.
+async fn exchange(
+    stream: &mut UnixStream,
+    frame: &[u8],
+    more: &[u8],
+    data: Option<&dyn DataSource>,
+) -> io::Result<(Reply, Option<Snapshot>)> {
     stream.write_all(frame).await?;
     stream.write_all(more).await?;
-    let mut header = [0; 4];
-    stream.read_exact(&mut header).await?;
-    let mut body = vec![0; frame::body_length(header)?];
-    stream.read_exact(&mut body).await?;
-    let reply = frame::decode(&body)?;
+    let reply = loop {
+        let mut header = [0; 4];
+        stream.read_exact(&mut header).await?;
+        let mut body = vec![0; frame::body_length(header)?];
+        stream.read_exact(&mut body).await?;
+        match frame::decode(&body)? {
+            Reply::Wants(named) => give(stream, data, &named).await?,
+            reply => break reply,
+        }
+    };
     let (Reply::Saved(Saved { slot, bytes }) | Reply::Outcomes { saved: Some(Saved { slot, bytes }), .. }) = &reply
     else {
         return Ok((reply, None));
@@ -302,6 +322,14 @@ async fn exchange(stream: &mut UnixStream, frame: &[u8], more: &[u8]) -> io::Res
     Ok((reply, Some(Snapshot { slot, bytes: state })))
 }
 
+/// Answers a worker that asks for the file of data.
+async fn give(stream: &UnixStream, data: Option<&dyn DataSource>, named: &Named) -> io::Result<()> {
+    let file: Option<File> = data.and_then(|data| data.open(named));
+    let files: Vec<_> = file.iter().map(AsFd::as_fd).collect();
+    let byte = if files.is_empty() { !HERE } else { HERE };
+    stream.async_io(Interest::WRITABLE, || passing::send(stream, byte, &files)).await
+}
+
 /// Reads to the end and gives the last [`MAX_DIAGNOSTICS`] bytes.
 async fn end_of(mut stderr: Receiver) -> String {
     let (mut kept, mut buffer) = (Vec::new(), [0; 1024]);
@@ -316,7 +344,7 @@ async fn end_of(mut stderr: Receiver) -> String {
 fn unexpected(reply: Reply) -> VmError {
     VmError::Refused(match reply {
         Reply::Refused(reason) => reason,
-        Reply::Ready { .. } | Reply::Outcomes { .. } | Reply::View(_) | Reply::Saved(_) => {
+        Reply::Ready { .. } | Reply::Outcomes { .. } | Reply::Wants(_) | Reply::View(_) | Reply::Saved(_) => {
             "an answer that does not fit the question".to_string()
         }
     })

@@ -4,23 +4,21 @@
 //! ([`super::keeper`]), and hands what has run to the host process. The zygote itself never sees a message and runs
 //! nothing but our own runtime: what a process does can't reach it. It ends when the node closes its socket.
 
-use std::io::{self, IoSliceMut};
-use std::mem::MaybeUninit;
+use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
 use ao_protocol::message::Env;
 use ao_protocol::module::Limits;
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 use super::confine::{self, check};
 use super::interpreter::Interpreter;
-use super::{keeper, runtime};
+use super::{keeper, passing, runtime};
 
 /// The first argument that makes the executable a zygote.
 pub const ZYGOTE_ARGUMENT: &str = "worker-zygote";
 /// The files of a worker: the life line, the requests, what is written about errors.
-pub(super) const FILES: usize = 3;
+pub(super) const FILES: usize = passing::MAX_FILES;
 /// The socket that the node sends files by.
 const NODE: RawFd = 0;
 /// What the runtime may use while it is loaded: enough for it. Processes that may use less get workers of their own.
@@ -62,25 +60,7 @@ fn serve() -> io::Result<()> {
 
 /// The files of the next worker; none when the node is gone.
 fn receive(node: &UnixStream) -> io::Result<Option<[OwnedFd; FILES]>> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut byte = [0];
-    let received = loop {
-        match recvmsg(node, &mut [IoSliceMut::new(&mut byte)], &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
-            Err(rustix::io::Errno::INTR) => {}
-            other => break other?,
-        }
-    };
-    if received.bytes == 0 {
-        return Ok(None);
-    }
-    let files: Vec<OwnedFd> = ancillary
-        .drain()
-        .flat_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(files) => files.collect(),
-            _ => Vec::new(),
-        })
-        .collect();
+    let Some((_, files)) = passing::receive(node)? else { return Ok(None) };
     match files.try_into() {
         Ok(files) => Ok(Some(files)),
         Err(_) => Err(io::Error::other("the files of a worker are not whole")),

@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{DataItem, Fields, ItemBuilder, ItemError, MAX_ITEM_BYTES, SignatureType, deep_hash};
+use super::deep_hash::DeepHash::{self, Blob, List};
+use super::{DataItem, Fields, ItemBuilder, ItemError, MAX_ITEM_BYTES, SignatureType};
 use crate::id::{Address, Id};
 use crate::tag;
 use crate::wallet::{Signer, WalletError};
@@ -73,10 +74,12 @@ pub(super) fn signing_hash(
     target: &[u8],
     anchor: &[u8],
     tags: &[u8],
-    data: &[u8],
+    data: DeepHash<'_>,
 ) -> [u8; 48] {
     let kind = (kind as u16).to_string();
-    deep_hash::list(&[b"dataitem", b"1", kind.as_bytes(), owner, target, anchor, tags, data])
+    let head = [b"dataitem", &b"1"[..], kind.as_bytes(), owner, target, anchor, tags].map(Blob);
+    let parts: Vec<DeepHash<'_>> = head.into_iter().chain([data]).collect();
+    List(&parts).hash()
 }
 
 pub(super) fn sign(item: &ItemBuilder, signer: &dyn Signer) -> Result<DataItem, ItemError> {
@@ -84,7 +87,7 @@ pub(super) fn sign(item: &ItemBuilder, signer: &dyn Signer) -> Result<DataItem, 
     let tags = tag::encode(&item.tags)?;
     let target = item.target.as_ref().map(AsRef::as_ref).unwrap_or_default();
     let anchor = item.anchor.as_ref().map(|anchor| &anchor[..]).unwrap_or_default();
-    let hash = signing_hash(kind, signer.owner(), target, anchor, &tags, &item.data);
+    let hash = signing_hash(kind, signer.owner(), target, anchor, &tags, Blob(&item.data));
     let signature = signer.sign(&hash)?;
     if signature.len() != kind.signature_len() || signer.owner().len() != kind.owner_len() {
         return Err(WalletError::Sign("the wallet's key or signature has the wrong length".into()).into());

@@ -3,9 +3,12 @@
 use aws_lc_rs::digest::{Context, SHA384, digest};
 
 /// A value to be hashed: bytes, or a list of values.
+#[derive(Clone, Copy)]
 pub enum DeepHash<'a> {
     /// Bytes.
     Blob(&'a [u8]),
+    /// Bytes that are not at hand: how many, and their SHA-384.
+    Digest(u64, &'a [u8; 48]),
     /// A list.
     List(&'a [DeepHash<'a>]),
 }
@@ -14,10 +17,8 @@ impl DeepHash<'_> {
     /// The hash of the value.
     pub fn hash(&self) -> [u8; 48] {
         match self {
-            DeepHash::Blob(bytes) => {
-                let tag = format!("blob{}", bytes.len());
-                join(&sha384(tag.as_bytes()), &sha384(bytes))
-            }
+            DeepHash::Blob(bytes) => DeepHash::Digest(bytes.len() as u64, &sha384(bytes)).hash(),
+            DeepHash::Digest(size, digest) => join(&sha384(format!("blob{size}").as_bytes()), digest),
             DeepHash::List(children) => {
                 let tag = format!("list{}", children.len());
                 children.iter().fold(sha384(tag.as_bytes()), |so_far, child| join(&so_far, &child.hash()))
@@ -32,7 +33,8 @@ pub fn list(blobs: &[&[u8]]) -> [u8; 48] {
     DeepHash::List(&children).hash()
 }
 
-fn sha384(bytes: &[u8]) -> [u8; 48] {
+/// SHA-384 of bytes.
+pub fn sha384(bytes: &[u8]) -> [u8; 48] {
     fixed(digest(&SHA384, bytes).as_ref())
 }
 

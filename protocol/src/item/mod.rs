@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use self::deep_hash::DeepHash;
 pub use self::signature::SignatureType;
 use self::signature::{SignatureError, ethereum_address};
 use crate::id::{Address, Id};
@@ -85,12 +86,28 @@ impl DataItem {
         Ok(VerifiedItem(self))
     }
 
+    /// Checks the signature of an item whose data is elsewhere: of these bytes only the head counts, and the data has
+    /// so many bytes and this SHA-384.
+    pub fn verify_head(&self, size: u64, sha384: &[u8; 48]) -> Result<(), ItemError> {
+        let hash = self.hash_with(DeepHash::Digest(size, sha384));
+        Ok(signature::verify(self.signature_type(), self.owner(), &hash, self.signature())?)
+    }
+
+    /// The bytes before the data.
+    pub fn head(&self) -> &[u8] {
+        self.slice(&(0..self.fields.data.start))
+    }
+
     /// The deep hash that is signed.
     pub fn signing_hash(&self) -> [u8; 48] {
+        self.hash_with(DeepHash::Blob(self.data()))
+    }
+
+    fn hash_with(&self, data: DeepHash<'_>) -> [u8; 48] {
         let target = self.fields.target.as_ref().map(AsRef::as_ref).unwrap_or_default();
         let anchor = self.fields.anchor.as_ref().map(|anchor| &anchor[..]).unwrap_or_default();
         let tags = self.slice(&self.fields.tag_bytes);
-        codec::signing_hash(self.signature_type(), self.owner(), target, anchor, tags, self.data())
+        codec::signing_hash(self.signature_type(), self.owner(), target, anchor, tags, data)
     }
 
     fn slice(&self, range: &Range<usize>) -> &[u8] {

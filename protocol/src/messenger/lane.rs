@@ -162,7 +162,8 @@ impl Lane {
                 }
                 _ => None,
             };
-            submissions.push(Submission { messenger: item.address(), item, certificate });
+            let messenger = item.address();
+            submissions.push(Submission { certificate, ..Submission::new(item, messenger) });
             ids.push_back(*id);
         }
         if submissions.is_empty() {

@@ -61,7 +61,7 @@ impl Source<'_> {
     fn pushed_for(&self) -> Option<String> {
         let (statement, item) = (&self.entry.assignment.statement, &self.entry.item);
         match statement.origin {
-            Some(_) => self.entry.proof.as_ref().unwrap_or(item).tag("Pushed-For").map(str::to_string),
+            Some(_) => self.entry.carrier().tag("Pushed-For").map(str::to_string),
             None => statement.cron.is_none().then(|| item.id().to_string()),
         }
     }

@@ -38,12 +38,15 @@ pub struct Submission {
     pub messenger: Address,
     /// What proves that a process which asks for a quorum sent it.
     pub certificate: Option<Box<Certificate>>,
+    /// What the scheduler looked up of data that is not in logs: of a spawn that names such data, and of an `Assign` by
+    /// reference; see [`crate::reference`].
+    pub references: Option<VerifiedItem>,
 }
 
 impl Submission {
-    /// Without a certificate.
+    /// Without a certificate or references.
     pub fn new(item: VerifiedItem, messenger: Address) -> Submission {
-        Submission { item, messenger, certificate: None }
+        Submission { item, messenger, certificate: None, references: None }
     }
 }
 
@@ -188,8 +191,8 @@ fn plan(
             .ok_or(Refusal::Moved { process: target, scheduler }));
     }
     let messengers = |item: &VerifiedItem| trust.messengers(&process).contains(&item.address());
-    // What is assigned: the item itself, or for an Assign the one that it names.
-    let (assigned, proof) = if kind == "Assign" {
+    // What is assigned: the item itself, or for an Assign by value the one that it names.
+    let (assigned, proof) = if kind == "Assign" && submission.references.is_none() {
         match assigned_item(log, item)? {
             Ok(assigned) if assigned.target() == Some(target) => {
                 let text = format!("item {} is a message for {target}: it is scheduled as it is", assigned.id());
@@ -199,10 +202,12 @@ fn plan(
             Err(refusal) => refuse!(refusal),
         }
     } else {
-        (item.clone(), None)
+        (item.clone(), submission.references.clone())
     };
+    // By an item's id a slot is found, too, that refers to it.
     if let Some(slot) = batch.slot_of_item(log, &target, &assigned.id())?
         && let Some(entry) = batch.entry(log, &target, slot)?
+        && entry.item.id() == assigned.id()
     {
         return Ok(Ok(Plan::Known(Box::new(entry))));
     }

@@ -1,6 +1,7 @@
 //! Data of a transaction in pieces: how it is cut, the merkle tree over the pieces, and the proof of a piece's place.
 //! As Arweave nodes and arweave-js do it.
 
+use std::io::{self, Read};
 use std::ops::Range;
 
 use sha2::{Digest as _, Sha256};
@@ -56,21 +57,47 @@ struct Node {
 
 /// Cuts data. Empty data is one empty leaf without a piece.
 pub fn split(data: &[u8]) -> Chunks {
-    let mut pieces: Vec<(Range<usize>, [u8; 32])> = Vec::new();
-    let mut start = 0;
-    while data.len() - start >= MAX_CHUNK_BYTES {
-        let left = data.len() - start;
-        let after = left - MAX_CHUNK_BYTES;
-        let size = if after > 0 && after < MIN_CHUNK_BYTES { left.div_ceil(2) } else { MAX_CHUNK_BYTES };
-        pieces.push((start..start + size, hash(&[&data[start..start + size]])));
-        start += size;
-    }
-    // Also when nothing is left: the empty leaf is part of the tree.
-    pieces.push((start..data.len(), hash(&[&data[start..]])));
+    let piece = |range: Range<u64>| {
+        let hash = hash(&[data.get(range.start as usize..range.end as usize).unwrap_or_default()]);
+        (range, hash)
+    };
+    tree(cuts(data.len() as u64).map(piece).collect())
+}
 
+/// Cuts data of so many bytes that is read piece by piece; an error if there is less.
+pub fn split_from(data: &mut impl Read, size: u64) -> io::Result<Chunks> {
+    let mut buffer = vec![0; MAX_CHUNK_BYTES];
+    let mut pieces = Vec::new();
+    for range in cuts(size) {
+        let piece = buffer.get_mut(..(range.end - range.start) as usize).unwrap_or_default();
+        data.read_exact(piece)?;
+        pieces.push((range, hash(&[piece])));
+    }
+    Ok(tree(pieces))
+}
+
+/// The pieces that data of so many bytes is cut into; the last one may be empty, and is part of the tree all the same.
+fn cuts(size: u64) -> impl Iterator<Item = Range<u64>> {
+    let (most, least) = (MAX_CHUNK_BYTES as u64, MIN_CHUNK_BYTES as u64);
+    let mut next = Some(0);
+    std::iter::from_fn(move || {
+        let start = next?;
+        let left = size - start;
+        let Some(after) = left.checked_sub(most) else {
+            next = None;
+            return Some(start..size);
+        };
+        let end = start + if after > 0 && after < least { left.div_ceil(2) } else { most };
+        next = Some(end);
+        Some(start..end)
+    })
+}
+
+/// The tree over pieces that are known by their hashes.
+fn tree(pieces: Vec<(Range<u64>, [u8; 32])>) -> Chunks {
     let mut proofs: Vec<Vec<Vec<u8>>> = vec![Vec::new(); pieces.len()];
-    let leaf = |(place, (range, data_hash)): (usize, &(Range<usize>, [u8; 32]))| {
-        let end = range.end as u64;
+    let leaf = |(place, (range, data_hash)): (usize, &(Range<u64>, [u8; 32]))| {
+        let end = range.end;
         Node { id: hash(&[&hash(&[data_hash]), &hash(&[&note(end)])]), end, leaves: place..place + 1 }
     };
     let mut level: Vec<Node> = pieces.iter().enumerate().map(leaf).collect();
@@ -94,8 +121,8 @@ pub fn split(data: &[u8]) -> Chunks {
     let chunks = chunks.map(|((range, data_hash), branches)| {
         let mut proof: Vec<u8> = branches.into_iter().rev().flatten().collect();
         proof.extend(data_hash);
-        proof.extend(note(range.end as u64));
-        Chunk { start: range.start as u64, end: range.end as u64, proof }
+        proof.extend(note(range.end));
+        Chunk { start: range.start, end: range.end, proof }
     });
     Chunks { root: Digest::from(root), chunks: chunks.collect() }
 }
@@ -183,7 +210,10 @@ mod tests {
             (524_288, vec![262_144, 262_144], "zJuJu7Dwmaj6mkfzgUIBtWC34UwdfhK6XXv_WqvC25Y"),
             (1_000_000, vec![262_144, 262_144, 262_144, 213_568], "rOPBUCg4tgXD4S8Yb7cvhkil4T0xHw2Mq-ar3RKk_EQ"),
         ] {
-            let split = split(&vec![0; size]);
+            let data = vec![0; size];
+            let split = split(&data);
+            assert_eq!(split_from(&mut &data[..], size as u64).unwrap(), split);
+            assert!(split_from(&mut &data[1..], size as u64).is_err());
             assert_eq!(split.root.to_string(), root, "{size} bytes");
             let sizes: Vec<u64> = split.chunks.iter().map(|chunk| chunk.end - chunk.start).collect();
             assert_eq!(sizes, chunks, "{size} bytes");

@@ -286,6 +286,17 @@ pub struct TransactionBuilder {
 impl TransactionBuilder {
     /// Signs a transaction that carries this data.
     pub fn sign(self, data: &[u8], wallet: &Wallet) -> Result<Transaction, TransactionError> {
+        let root = (!data.is_empty()).then(|| chunks::split(data).root);
+        Ok(Transaction { data: data.to_vec(), ..self.sign_for(root, data.len() as u64, wallet)? })
+    }
+
+    /// Signs a transaction for data of which the root and the bytes are known, none for none.
+    pub fn sign_for(
+        self,
+        data_root: Option<Digest>,
+        data_size: u64,
+        wallet: &Wallet,
+    ) -> Result<Transaction, TransactionError> {
         if wallet.signature_type() != SignatureType::Arweave {
             return Err(TransactionError::Wallet);
         }
@@ -298,10 +309,10 @@ impl TransactionBuilder {
             target: self.target,
             quantity: self.quantity,
             reward: self.reward,
-            data_size: data.len() as u64,
-            data_root: (!data.is_empty()).then(|| chunks::split(data).root),
+            data_size,
+            data_root,
             signature: Vec::new(),
-            data: data.to_vec(),
+            data: Vec::new(),
         };
         transaction.signature = wallet.sign(&transaction.signed())?;
         transaction.id = id_of(&transaction.signature);

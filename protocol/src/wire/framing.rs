@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 /// First byte of every frame and record.
-pub const VERSION: u8 = 4;
+pub const VERSION: u8 = 5;
 
 /// What a single decode may allocate, in bytes.
 const DECODE_LIMIT: usize = 16 * 1024 * 1024;

@@ -230,6 +230,24 @@ pub enum Request {
     Call(Call),
     /// The newest Scheduler-Location of a scheduler, best asked of itself.
     Location(Address),
+    /// The piece of an Arweave transaction's data that holds a byte.
+    Data {
+        /// The merkle root over the data.
+        root: Digest,
+        /// Its bytes.
+        size: u64,
+        /// The byte.
+        offset: u64,
+    },
+}
+
+/// A piece of data with the proof of its place; see [`crate::transaction::chunks`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataPiece {
+    /// The proof.
+    pub proof: Vec<u8>,
+    /// The bytes.
+    pub bytes: Vec<u8>,
 }
 
 /// The answer to a [`Request`] of the same name.
@@ -266,6 +284,8 @@ pub enum Response {
     },
     /// Answer to `Call`.
     Answer(Answer),
+    /// Answer to `Data`; none when it is not here.
+    Data(Option<DataPiece>),
     /// The request is not served now; the text says why.
     Busy(String),
 }

@@ -11,6 +11,8 @@ use tempfile::TempDir;
 /// A node on free ports of the loopback.
 pub(crate) fn config(roles: &[Role], join: Option<String>, folder: &TempDir) -> Config {
     Config {
+        gateway: None,
+        data_bytes: 1 << 30,
         roles: roles.to_vec(),
         listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
         join: join.into_iter().collect(),

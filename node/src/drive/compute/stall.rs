@@ -1,6 +1,7 @@
 //! Why a process is not computed here for now. That is this node's trouble and never an outcome: nothing is attested.
 
 use ao_protocol::log::LogError;
+use ao_protocol::reference::Named;
 
 use crate::vm::VmError;
 
@@ -23,6 +24,8 @@ pub(super) enum Stall {
     Overrun { first: u64, last: u64, patiently: bool, seconds: u64 },
     /// More memory is needed than the worker was granted.
     Outgrown { granted: u64 },
+    /// Data that it reads is not here.
+    Missing(Named),
     /// Slots were taken back meanwhile.
     TakenBack,
     /// The log failed.
@@ -39,6 +42,7 @@ impl From<VmError> for Stall {
     fn from(cause: VmError) -> Stall {
         match cause {
             VmError::Outgrown { granted } => Stall::Outgrown { granted },
+            VmError::Missing(named) => Stall::Missing(named),
             other => Stall::Reason(other.to_string()),
         }
     }
@@ -57,6 +61,9 @@ impl Stall {
             Stall::Outgrown { granted } => {
                 let limit = format!("workers may hold no more here than {granted} bytes of it (--worker-memory)");
                 (format!("it needs more memory: {limit}"), false)
+            }
+            Stall::Missing(Named { id, size, .. }) => {
+                (format!("it reads the data of {id} ({size} bytes), which is on its way here"), false)
             }
             Stall::TakenBack => ("slots of it were taken back".into(), false),
             Stall::Log(cause) => (cause.to_string(), false),

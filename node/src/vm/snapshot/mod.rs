@@ -9,6 +9,8 @@
 //! 4 bytes                          what hashes are seeded with from here on, little-endian: `crowding`
 //! 4 × 8 bytes                      the state of math.random, little-endian
 //! ended: number, each a text       where coroutines waited that were ended, for the next message to be told
+//! named: number, each 32 bytes id, size, seal    data that may be read, in the order in which it was named; a seal is
+//!                                  0 and a merkle root of 32 bytes, or 1 and a SHA-384
 //! chunks: number, each name, text  what `load` compiled, as far as functions of it are left, in order of first use
 //! records, up to END               objects, numbered from 0 in the order of their records
 //!   TABLE     metatable (0, or its object + 1), values of 1 to n: number, each a value;
@@ -42,13 +44,14 @@ mod sources;
 mod tables;
 
 pub(super) use crowding::FIRST_SEED;
+pub(super) use reader::Reader;
 pub(super) use restore::{RestoreError, restore, seed_of};
 pub(super) use save::{Form, SaveError, Waiting, save};
 
 /// What snapshots begin with.
 const MAGIC: &[u8] = b"ao lua-5.3-ao1 state";
 /// The version of the format.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Most ended coroutines whose places a state names.
 const MAX_ENDED: usize = 32;
 /// Texts above this many bytes are values with an identity in memory: they are kept once.
@@ -90,7 +93,7 @@ const ITERATORS: [(u8, mlua::ffi::lua_CFunction, i32); 3] =
     [(0, super::order::step, 2), (1, super::search::next_match, 4), (2, super::protected::wrapped, 1)];
 
 /// Appends a number.
-fn push_number(out: &mut Vec<u8>, mut number: u64) {
+pub(super) fn push_number(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push(number as u8 | 0x80);
         number >>= 7;

@@ -17,9 +17,9 @@ pub(super) enum Value<'a> {
 }
 
 /// Bytes, and how far they were read.
-pub(super) struct Reader<'a> {
-    pub(super) bytes: &'a [u8],
-    pub(super) at: usize,
+pub(in super::super) struct Reader<'a> {
+    pub(in super::super) bytes: &'a [u8],
+    pub(in super::super) at: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -31,19 +31,23 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
+    /// The next bytes, as many as are wanted.
+    pub(in super::super) fn array<const N: usize>(&mut self) -> Result<[u8; N], RestoreError> {
+        self.take(N)?.try_into().map_err(|_| RestoreError("it ends too early"))
+    }
+
     /// The next byte.
-    pub(super) fn byte(&mut self) -> Result<u8, RestoreError> {
+    pub(in super::super) fn byte(&mut self) -> Result<u8, RestoreError> {
         Ok(self.take(1)?[0])
     }
 
     /// A seed.
     pub(super) fn seed(&mut self) -> Result<u32, RestoreError> {
-        let bytes = self.take(4)?.try_into().map_err(|_| RestoreError("it ends too early"))?;
-        Ok(u32::from_le_bytes(bytes))
+        Ok(u32::from_le_bytes(self.array()?))
     }
 
     /// The next number.
-    pub(super) fn number(&mut self) -> Result<u64, RestoreError> {
+    pub(in super::super) fn number(&mut self) -> Result<u64, RestoreError> {
         let mut number = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -60,7 +64,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A number of things that take at least a byte each.
-    pub(super) fn count(&mut self) -> Result<u64, RestoreError> {
+    pub(in super::super) fn count(&mut self) -> Result<u64, RestoreError> {
         let count = self.number()?;
         match usize::try_from(count) {
             Ok(count) if count <= self.bytes.len() - self.at => Ok(count as u64),

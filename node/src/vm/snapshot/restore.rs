@@ -6,6 +6,7 @@ use std::ffi::{CString, c_int};
 use mlua::ffi::{self, lua_State};
 use thiserror::Error;
 
+use super::super::data::NamedData;
 use super::super::host::Host;
 use super::super::prototype::Dump;
 use super::super::random::Random;
@@ -39,7 +40,7 @@ pub(in super::super) unsafe fn restore(l: *mut lua_State, bytes: &[u8]) -> Resul
         let mut reader = Reader { bytes, at: 0 };
         reader.take(MAGIC.len() + 1)?;
         reader.seed()?;
-        let random = reader.take(32)?.try_into().map_err(|_| RestoreError("it ends too early"))?;
+        let random = reader.array()?;
         let mut ended = Vec::new();
         for _ in 0..reader.count()? {
             ended.push(reader.text()?.to_vec());
@@ -47,6 +48,7 @@ pub(in super::super) unsafe fn restore(l: *mut lua_State, bytes: &[u8]) -> Resul
         if ended.len() > MAX_ENDED {
             return Err(RestoreError("it names too many ended coroutines"));
         }
+        let named = NamedData::read(&mut reader)?;
         if ffi::lua_checkstack(l, STACK) == 0 {
             return Err(RestoreError("the stack has no room"));
         }
@@ -58,7 +60,7 @@ pub(in super::super) unsafe fn restore(l: *mut lua_State, bytes: &[u8]) -> Resul
         ffi::lua_settop(l, top);
         done?;
         Host::of(l).random = Random::from_bytes(random);
-        Host::of(l).ended = ended;
+        (Host::of(l).ended, Host::of(l).named) = (ended, named);
         // What was there before is garbage now. From here on the heap follows from the bytes alone.
         ffi::lua_gc(l, ffi::LUA_GCRESTART, 0);
         ffi::lua_gc(l, ffi::LUA_GCCOLLECT, 0);

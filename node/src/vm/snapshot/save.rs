@@ -99,6 +99,7 @@ pub(in super::super) unsafe fn save(l: *mut lua_State, waiting: Waiting, seed: u
         let ended = Host::of(l).ended.iter().chain(&saver.ended).take(MAX_ENDED);
         push_number(&mut head, ended.clone().count() as u64);
         ended.for_each(|place| push_text(&mut head, place));
+        Host::of(l).named.write(&mut head);
         push_number(&mut head, saver.used_in_order.len() as u64);
         for chunk in &saver.used_in_order {
             let (name, text) = &loaded[*chunk];

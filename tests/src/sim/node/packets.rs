@@ -247,7 +247,7 @@ impl Node {
                 receipts.push(Err(Refusal::Invalid("not verified".into())));
                 continue;
             };
-            let submission = Submission { item, messenger: bytes.messenger, certificate: bytes.certificate };
+            let submission = Submission { certificate: bytes.certificate, ..Submission::new(item, bytes.messenger) };
             let moment = Moment { now_ms: now, block_height: now / 1000 };
             let receipt = assign(&self.disk, &mut batch, &submission, moment, &self.trust, &*self.wallet)?;
             receipts.push(receipt.map(|receipt| {

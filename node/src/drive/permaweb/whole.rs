@@ -1,0 +1,100 @@
+//! Getting data in one piece: that of items, which only their hash can check, and of transactions from gateways that
+//! give no pieces.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use ao_protocol::item::MAX_ITEM_BYTES;
+use ao_protocol::reference::{Named, Seal, Sha384};
+use sha2::Digest;
+use tracing::debug;
+
+use super::{Lacking, Permaweb, World, standard_pieces};
+use crate::arweave::Gateway;
+use crate::drive::lookup::{self, Found};
+use crate::store::{DataRoot, FilePiece};
+
+/// Bytes that are hashed at a time.
+const BUFFER_BYTES: usize = 256 * 1024;
+
+impl Permaweb {
+    /// Gets the data of an item: from here or from peers if it is one that nodes hold, else from the gateway.
+    pub(super) async fn fetch_item(&self, world: &World, named: &Named, hash: Sha384) -> Result<(), Lacking> {
+        if named.size <= MAX_ITEM_BYTES as u64
+            && let Found::Item(item) = lookup::item(world, &named.id).await?
+            && Named::of_item(&item) == *named
+        {
+            let mut file = File::create(self.0.files.part(named))?;
+            file.write_all(item.data())?;
+            return Ok(self.0.files.finish(named)?);
+        }
+        let nowhere = |cause: &str| Lacking::Nowhere(format!("the data of item {}: {cause}", named.id));
+        let Some(gateway) = self.gateway() else {
+            return Err(nowhere("no peer has it, and this node has no gateway of Arweave to ask (--arweave)"));
+        };
+        match self.download(world, gateway, named).await? {
+            true => Ok(()),
+            false => Err(nowhere(&format!("{} gave other data than SHA-384 {hash} is of", gateway.url()))),
+        }
+    }
+
+    /// Takes all of it from a gateway; false if that is not what it should be.
+    pub(super) async fn download(&self, world: &World, gateway: &Gateway, named: &Named) -> Result<bool, Lacking> {
+        let part = self.0.files.part(named);
+        let mut file = File::create(&part)?;
+        let write = |bytes: &[u8]| file.write_all(bytes);
+        if let Err(cause) = gateway.download(&named.id, named.size, write).await {
+            self.0.files.remove(named)?;
+            return Err(Lacking::Nowhere(cause.to_string()));
+        }
+        file.sync_all()?;
+        let (this, world, named) = (self.clone(), world.clone(), *named);
+        let done = tokio::task::spawn_blocking(move || {
+            let intact = match named.seal {
+                Seal::Sha384(hash) => has_hash(&part, named.size, hash)?,
+                Seal::Root(root) => {
+                    let root = DataRoot { root, size: named.size };
+                    let pieces = standard_pieces(&mut File::open(&part)?, &root)?;
+                    let pieces: Option<Vec<FilePiece>> = pieces.map(|pieces| {
+                        let piece = |piece: ao_protocol::transaction::chunks::Chunk| FilePiece {
+                            range: piece.start..piece.end,
+                            proof: piece.proof,
+                        };
+                        pieces.into_iter().map(piece).collect()
+                    });
+                    if let Some(pieces) = &pieces {
+                        world.log().keep_pieces(&root, pieces)?;
+                    }
+                    pieces.is_some()
+                }
+            };
+            match intact {
+                true => this.0.files.finish(&named)?,
+                false => {
+                    debug!(id = %named.id, "a gateway gave other data");
+                    this.0.files.remove(&named)?;
+                }
+            }
+            Ok(intact)
+        });
+        done.await.unwrap_or_else(|_| Err(Lacking::Nowhere("the node is stopping".into())))
+    }
+}
+
+/// Whether a file has so many bytes and this hash.
+pub(super) fn has_hash(path: &Path, size: u64, hash: Sha384) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    let (mut hasher, mut buffer) = (sha2::Sha384::new(), vec![0; BUFFER_BYTES]);
+    let mut bytes = 0u64;
+    loop {
+        match file.read(&mut buffer)? {
+            0 => break,
+            read => {
+                hasher.update(buffer.get(..read).unwrap_or_default());
+                bytes += read as u64;
+            }
+        }
+    }
+    Ok(bytes == size && hasher.finalize().as_slice() == hash.0)
+}

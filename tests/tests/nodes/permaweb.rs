@@ -1,0 +1,234 @@
+//! Data on Arweave that processes read: named by an assignment or a spawn, fetched from the chain or from peers, and
+//! never missing from an outcome.
+
+use std::time::Duration;
+
+use ao_node::arweave::{Gateway, Status};
+use ao_protocol::id::Id;
+use ao_protocol::item::ItemBuilder;
+use ao_protocol::transaction::{Transaction, TransactionBuilder};
+use ao_protocol::wallet::Wallet;
+use ao_tests::nodes::{TestNode, User, wait_for, wait_for_async};
+use serde_json::Value;
+
+/// Several pieces, and a last one that is shorter.
+const LINES: usize = 40_000;
+
+fn wallet() -> Wallet {
+    Wallet::from_jwk(include_str!("../../../testnet/dev-wallet.json")).unwrap()
+}
+
+/// A line of the data; each has 32 bytes.
+fn line(number: usize) -> String {
+    format!("line {number:>7} of many others...\n")
+}
+
+fn lines() -> Vec<u8> {
+    (0..LINES).flat_map(|number| line(number).into_bytes()).collect()
+}
+
+/// Posts a transaction, without its data, and waits until it is mined.
+async fn post(gateway: &Gateway, data: &[u8]) -> Transaction {
+    let terms = gateway.terms(data.len()).await.unwrap();
+    let builder = TransactionBuilder { last_tx: terms.anchor, reward: terms.price, ..Default::default() };
+    let transaction = builder.sign(data, &wallet()).unwrap();
+    gateway.post(&transaction).await.unwrap();
+    wait_for_async("the transaction is mined", async || {
+        matches!(gateway.status(&transaction.id).await, Ok(Status::Mined { .. })).then_some(())
+    })
+    .await;
+    transaction
+}
+
+async fn post_with_data(gateway: &Gateway, data: &[u8]) -> String {
+    let transaction = post(gateway, data).await;
+    gateway.post_data(&transaction, data, &mut 0).await.unwrap();
+    transaction.id.to_string()
+}
+
+struct Network {
+    gateway: TestNode,
+    scheduler: TestNode,
+    messenger: TestNode,
+    computer: TestNode,
+    user: User,
+}
+
+impl Network {
+    async fn start() -> Network {
+        let gateway = TestNode::start_with("none", None, &["--dev-chain"]);
+        let join = Some(gateway.multiaddr.as_str());
+        let (scheduler, messenger) = (TestNode::start("su", join), TestNode::start("mu", join));
+        let computer = TestNode::start("cu", join);
+        for node in [&scheduler, &messenger, &computer] {
+            wait_for_async("all nodes see each other", async || {
+                (node.get("/ao/peers").await.ok()?.1["units"].as_array()?.len() >= 3).then_some(())
+            })
+            .await;
+        }
+        Network { gateway, scheduler, messenger, computer, user: User::default() }
+    }
+
+    /// A process that takes what is assigned to it.
+    async fn spawn(&self) -> String {
+        let process = self.user.spawn(&self.messenger, &self.scheduler.address, &self.messenger.address).await.unwrap();
+        self.eval(&process, "ao.addAssignable(function() return true end)").await;
+        process
+    }
+
+    async fn eval(&self, process: &str, lua: &str) -> String {
+        self.user.type_in(&self.messenger, &self.computer, process, lua).await.unwrap()
+    }
+
+    async fn assign(&self, process: &str, id: &str, flags: &str) -> (u16, Value) {
+        let path = format!("/mu?process-id={process}&assign={id}{flags}");
+        self.messenger.post(&path, Vec::new()).await.unwrap()
+    }
+}
+
+/// The outcome chain after a slot, once it is computed.
+async fn chain(node: &TestNode, process: &str, slot: usize) -> String {
+    wait_for_async("the slot is computed", async || {
+        let (_, shown) = node.get(&format!("/ao/slots/{process}/{slot}")).await.ok()?;
+        shown["outcome_chain"].as_str().map(str::to_string)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_reads_transactions_that_are_assigned_to_it() {
+    let network = Network::start().await;
+    let gateway = Gateway::new(&network.gateway.url).unwrap();
+    let (data, process) = (lines(), network.spawn().await);
+    let id = post_with_data(&gateway, &data).await;
+    let (status, answer) = network.assign(&process, &id, "&base-layer").await;
+    assert_eq!((status, answer["message"].as_str()), (202, Some("Processing Assignment")), "{answer}");
+    let (_, again) = network.assign(&process, &id, "&base-layer").await;
+    assert_eq!(again["id"], answer["id"]);
+    // The message says what the transaction says, without its data.
+    network.user.result(&network.computer, &process, &id).await.unwrap();
+    let said = "local m = Inbox[#Inbox] return m.Id .. tostring(m.Data) .. m['Data-Size'] .. m.From .. m.Reward";
+    let said = network.eval(&process, said).await;
+    let owner = "vVw4yfml-4FyI4y-FUea5v2Ebdbq5TRLLqeFVp2qX88";
+    let reward = gateway.price(data.len()).await.unwrap();
+    assert_eq!(said, format!("{id}nil{}{owner}{reward}", data.len()));
+    // Ranges, lines, all of it.
+    let read = format!("local d = ao.data('{id}') return d.size .. d:read(32 * 30000, 31) .. d:read(d.size - 5)");
+    assert_eq!(network.eval(&process, &read).await, format!("{}{}.\n", data.len(), line(30_000).trim()) + "");
+    let counted = format!("local n = 0 for l in io.lines('/data/{id}') do n = n + #l end return n");
+    assert_eq!(network.eval(&process, &counted).await, (LINES * 31).to_string());
+    let other = Id::from([7; 32]).to_string();
+    assert_eq!(network.eval(&process, &format!("tostring(ao.data('{other}'))")).await, "nil");
+    // An item by reference is read the same way, and one by value, too.
+    for (flags, seen) in [("", "some text"), ("&by-reference", "nil")] {
+        let item = network.user.sign(ItemBuilder::new().tag("Type", "Note").data("some text"));
+        let (status, answer) = network.scheduler.post("/tx", item.bytes().to_vec()).await.unwrap();
+        assert_eq!(status, 200, "{answer}");
+        let note = item.id().to_string();
+        let (status, answer) = network.assign(&process, &note, flags).await;
+        assert_eq!(status, 202, "{answer}");
+        let read = format!("tostring(Inbox[#Inbox].Data) .. ' ' .. io.open('/data/{note}'):read('a')");
+        assert_eq!(network.eval(&process, &read).await, format!("{seen} some text"));
+    }
+    // What nobody knows is no item and no transaction.
+    let (status, answer) = network.assign(&process, &other, "&base-layer").await;
+    assert!(status == 503 && answer["error"].as_str().unwrap().contains("no transaction of Arweave"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_bytes_there_is_no_outcome() {
+    let network = Network::start().await;
+    let gateway = Gateway::new(&network.gateway.url).unwrap();
+    let (data, process) = (lines(), network.spawn().await);
+    let transaction = post(&gateway, &data).await;
+    let id = transaction.id.to_string();
+    // The header is enough for the log.
+    assert_eq!(network.assign(&process, &id, "&base-layer").await.0, 202);
+    let item = network.user.eval(&process, &format!("pcall(error) Part = ao.data('{id}'):read(64, 31)"));
+    assert_eq!(network.messenger.post("/mu", item.bytes().to_vec()).await.unwrap().0, 202);
+    wait_for("the compute unit waits", || network.computer.log().contains("a process waits for data").then_some(()));
+    wait_for("it says why", || network.computer.log().contains("which is not here: no peer has it").then_some(()));
+    let slots = network.scheduler.slots(&process).await.unwrap().len();
+    let path = format!("/ao/slots/{process}/{}", slots - 1);
+    let (_, shown) = network.computer.get(&path).await.unwrap();
+    assert!(shown["outcome_chain"].is_null(), "{shown}");
+    // Half of it does not help.
+    for (place, chunk) in ao_protocol::transaction::chunks::split(&data).chunks.iter().enumerate() {
+        if place == 2 {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            assert!(network.computer.get(&path).await.unwrap().1["outcome_chain"].is_null());
+        }
+        gateway.post_chunk(&transaction, chunk, &data[chunk.start as usize..chunk.end as usize]).await.unwrap();
+    }
+    chain(&network.computer, &process, slots - 1).await;
+    assert_eq!(network.eval(&process, "Part").await, line(2).trim());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn compute_units_share_data_and_notice_damage() {
+    let mut network = Network::start().await;
+    let gateway = Gateway::new(&network.gateway.url).unwrap();
+    let (data, process) = (lines(), network.spawn().await);
+    let id = post_with_data(&gateway, &data).await;
+    assert_eq!(network.assign(&process, &id, "&base-layer").await.0, 202);
+    let read = |number: usize| format!("ao.data('{id}'):read({}, 31)", 32 * number);
+    assert_eq!(network.eval(&process, &read(39_999)).await, line(39_999).trim());
+    // The chain is gone; whoever comes now has it from the first one.
+    let join = network.scheduler.multiaddr.clone();
+    drop(std::mem::replace(&mut network.gateway, TestNode::start("none", Some(&join))));
+    let second = TestNode::start_with("cu", Some(&join), &["--verify-from-zero"]);
+    let last = network.scheduler.slots(&process).await.unwrap().len() - 1;
+    assert_eq!(chain(&second, &process, last).await, chain(&network.computer, &process, last).await);
+    // A file that was damaged while the node was down is not read: it comes from the other one.
+    network.computer.kill();
+    let folder = network.computer.data().join("permaweb");
+    let file = std::fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
+    let mut damaged = std::fs::read(&file).unwrap();
+    assert_eq!(damaged, data);
+    damaged[32 * 20_000 + 7] ^= 1;
+    std::fs::write(&file, damaged).unwrap();
+    network.computer.restart();
+    assert_eq!(network.eval(&process, &read(20_000)).await, line(20_000).trim());
+    wait_for("the damage is noticed", || network.computer.log().contains("damaged on disk").then_some(()));
+    assert_eq!(std::fs::read(&file).unwrap(), data);
+    let last = network.scheduler.slots(&process).await.unwrap().len() - 1;
+    assert_eq!(chain(&second, &process, last).await, chain(&network.computer, &process, last).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn spawns_and_processes_name_data() {
+    let network = Network::start().await;
+    let gateway = Gateway::new(&network.gateway.url).unwrap();
+    let boot = post_with_data(&gateway, b"Booted = 'from Arweave'").await;
+    let text = post_with_data(&gateway, b"a text").await;
+    let (_, peers) = network.messenger.get("/ao/peers").await.unwrap();
+    let spawn = |tags: &[(&str, &str)]| {
+        let item = ItemBuilder::new()
+            .tag("Type", "Process")
+            .tag("Module", peers["module"].as_str().unwrap())
+            .tag("Scheduler", network.scheduler.address.clone())
+            .tag("Authority", network.messenger.address.clone());
+        network.user.sign(tags.iter().fold(item, |item, (name, value)| item.tag(*name, *value)).data(" "))
+    };
+    let item = spawn(&[("On-Boot", &boot), ("Data-Reference", &text)]);
+    let (status, answer) = network.messenger.post("/mu", item.bytes().to_vec()).await.unwrap();
+    assert_eq!(status, 202, "{answer}");
+    let process = item.id().to_string();
+    assert_eq!(network.eval(&process, "Booted").await, "from Arweave");
+    assert_eq!(network.eval(&process, &format!("ao.data('{text}'):read()")).await, "a text");
+    for (tags, status) in
+        [([("Data-Reference", "x")], 400), ([("Data-Reference", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")], 503)]
+    {
+        let (refused, answer) = network.messenger.post("/mu", spawn(&tags).bytes().to_vec()).await.unwrap();
+        assert_eq!(refused, status, "{answer}");
+    }
+    // A process has a transaction assigned to itself.
+    let other = network.spawn().await;
+    let asks = format!("Assign({{ Processes = {{ ao.id }}, Message = '{text}' }})");
+    network.eval(&other, &asks).await;
+    wait_for_async("the transaction is assigned", async || {
+        let read = network.eval(&other, &format!("local d = ao.data('{text}') return d and d:read() or 'none'")).await;
+        (read == "a text").then_some(())
+    })
+    .await;
+}
