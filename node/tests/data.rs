@@ -68,7 +68,7 @@ fn messages() -> Vec<Message> {
         // It reads, names and fails.
         ("file:read() data(b):read(0, 10) error('spoilt')", &[b()]),
         ("return file:read() .. data(b):read(b and 4999900, 50)", &[]),
-        ("return pcall(data(b).read, data(b), -1, 1)", &[]),
+        ("return tostring(pcall(data(b).read, data(b), -1, 1))", &[]),
         ("for line in io.lines('/data/' .. a) do count = (count or 0) + #line end return count", &[]),
         ("local s = 0 for at = 0, data(b).size - 1, 65536 do s = s + #data(b):read(at, 65536) end return s", &[]),
         ("return file:read() .. file:seek()", &[]),
@@ -122,7 +122,7 @@ async fn reading_gives_the_same_from_any_state_and_in_any_batch() {
     assert_eq!(shown[2], format!("{}{}", line(0), line(1)));
     assert!(expected[3].error.as_ref().unwrap().contains("spoilt"));
     // The failed one read a line, and that did not happen; what it named stays.
-    assert_eq!(shown[4], format!("{}{}", line(2), "x".repeat(50)));
+    assert_eq!(shown[4], format!("{}{}", line(2), "b".repeat(50)));
     assert_eq!((shown[5], shown[6], shown[7]), ("false", "99000", "5000000"));
     assert_eq!(shown[8], format!("{}400", line(3)));
     let last = worker.save().await.unwrap();

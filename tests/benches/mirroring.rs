@@ -13,7 +13,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ao_tests::nodes::{Setup, TestNode, User, program};
+use ao_tests::arweave::WALLET;
+use ao_tests::nodes::{Setup, TestNode, User, memory, program};
 use serde_json::Value;
 
 /// Slots when nothing is said, and bytes of each message's data.
@@ -23,7 +24,6 @@ const BYTES: usize = 100;
 const SENDERS: usize = 32;
 /// Longest wait for one thing.
 const LIMIT: Duration = Duration::from_secs(30 * 60);
-const WALLET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../testnet/dev-wallet.json");
 
 fn main() {
     let mut numbers = std::env::args().skip(1).filter_map(|argument| argument.parse().ok());
@@ -96,11 +96,4 @@ async fn run(slots: usize, bytes: usize) {
     let seconds = report["seconds"].as_f64().expect("a number");
     println!("{all} slots restored in {seconds:.1} s: {:.0} a second", all as f64 / seconds);
     println!("  memory of ao-node restore: {} MiB at most", most >> 10);
-}
-
-/// What a process holds in memory, in KiB.
-fn memory(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
 }

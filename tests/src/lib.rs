@@ -1,5 +1,6 @@
 //! What ao-node is tested with: a simulation, real nodes, real clients, and rules of style.
 
+pub mod arweave;
 pub mod lab;
 pub mod nodes;
 pub mod sim;

@@ -31,6 +31,13 @@ pub fn program() -> PathBuf {
     program
 }
 
+/// What a process of the operating system holds in memory, in KiB; 0 when there is none.
+pub fn memory(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+}
+
 /// Waits for a condition that takes asking, with a deadline.
 ///
 /// # Panics

@@ -1,6 +1,7 @@
 //! A token with 50 holders in 10 processes, used through ao's own JavaScript client while nodes are killed with
 //! `kill -9` at random moments. In the end nothing is lost and nothing happened twice: the sum of all balances is what
-//! it was, every acknowledged transfer has one debit and one credit with one notice each, and all logs are equal.
+//! it was, every acknowledged transfer has one debit and one credit with one notice each, and all logs are equal. Then
+//! every folder but the gateway's is deleted, and from Arweave alone, which the gateway plays, all of it comes back.
 //!
 //! `AO_TOKEN_SECONDS` says for how long nodes are killed. Needs Node.js and the packages of `tests/clients`.
 
@@ -12,6 +13,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use ao_tests::arweave::{alone, landed, mirror_arguments, outcome_chain, restore};
 use ao_tests::nodes::{Liar, TestNode, wait_for_async};
 use rand::Rng;
 use serde_json::{Value, json};
@@ -24,6 +26,8 @@ const SECONDS_WITH_LIARS: u64 = 15;
 static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 /// All that the holders have together.
 const SUPPLY: i64 = 50_000;
+/// Bytes of a bundle on Arweave.
+const MIRROR_BYTES: &str = "200000";
 /// Most nodes that are down at once.
 const MAX_DOWN: usize = 3;
 
@@ -153,8 +157,10 @@ async fn run(honest: usize, lies: &[&str], seconds: u64) {
     let gateway = TestNode::start_with("none", None, &["--dev-chain"]);
     let join = gateway.multiaddr.clone();
     let mut nodes = vec![gateway];
+    let chain = nodes[0].url.clone();
     for role in ["mu", "mu", "su", "su"].into_iter().chain(std::iter::repeat_n("cu", honest)) {
-        nodes.push(TestNode::start(role, Some(&join)));
+        let mirror = if role == "su" { mirror_arguments(&chain, MIRROR_BYTES) } else { Vec::new() };
+        nodes.push(TestNode::start_with(role, Some(&join), &mirror));
     }
     let folder = tempfile::tempdir().unwrap();
     let liars: Vec<Liar> = lies.iter().map(|lie| Liar::start(lie, folder.path(), &join)).collect();
@@ -251,4 +257,37 @@ async fn run(honest: usize, lies: &[&str], seconds: u64) {
         })
         .await;
     }
+    from_arweave_alone(nodes, &processes, acknowledged).await;
+}
+
+/// Deletes every folder but the gateway's, and has everything back from what is on Arweave.
+async fn from_arweave_alone(mut nodes: Vec<TestNode>, processes: &[String], acknowledged: &[Value]) {
+    let mut before = BTreeMap::new();
+    for process in processes {
+        let slots = nodes[0].slots(process).await.unwrap();
+        let chain = outcome_chain(&nodes[5], process, slots.len() - 1).await;
+        before.insert(process.clone(), (slots, chain));
+    }
+    for scheduler in &nodes[3..5] {
+        landed(scheduler, 1).await;
+    }
+    let schedulers = [nodes[3].address.clone(), nodes[4].address.clone()];
+    nodes.truncate(1);
+    let folder = tempfile::tempdir().unwrap();
+    for scheduler in &schedulers {
+        let report = restore(&nodes[0].url, &["--scheduler", scheduler], folder.path());
+        assert_eq!(report["refused"], json!([]), "{report:#}");
+    }
+    let restored = alone(folder.path(), &[]);
+    let (mut after, mut states) = (BTreeMap::new(), BTreeMap::new());
+    for process in processes {
+        let slots = restored.slots(process).await.unwrap();
+        let chain = outcome_chain(&restored, process, slots.len() - 1).await;
+        after.insert(process.clone(), (slots, chain));
+        let computed = wait_for_async("the state is shown", async || state(&restored, process).await).await;
+        states.insert(process.clone(), computed);
+    }
+    assert!(after == before, "slots or outcome chains are others than before");
+    assert_eq!(wrong(&states, acknowledged), None);
+    println!("all of it is back from Arweave");
 }

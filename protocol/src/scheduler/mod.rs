@@ -184,13 +184,13 @@ fn plan(
     }
     if scheduler != here {
         // What it gave a slot before it still has it.
-        let slot = batch.slot_of_item(log, &target, &item.id())?;
-        let known = slot.map(|slot| batch.entry(log, &target, slot)).transpose()?.flatten();
-        return Ok(known
-            .map(|entry| Plan::Known(Box::new(entry)))
-            .ok_or(Refusal::Moved { process: target, scheduler }));
+        let known = known(log, batch, &target, &item.id())?;
+        return Ok(known.ok_or(Refusal::Moved { process: target, scheduler }));
     }
     let messengers = |item: &VerifiedItem| trust.messengers(&process).contains(&item.address());
+    if let Some(known) = known(log, batch, &target, &item.id())? {
+        return Ok(Ok(known));
+    }
     // What is assigned: the item itself, or for an Assign by value the one that it names.
     let (assigned, proof) = if kind == "Assign" && submission.references.is_none() {
         match assigned_item(log, item)? {
@@ -204,12 +204,8 @@ fn plan(
     } else {
         (item.clone(), submission.references.clone())
     };
-    // By an item's id a slot is found, too, that refers to it.
-    if let Some(slot) = batch.slot_of_item(log, &target, &assigned.id())?
-        && let Some(entry) = batch.entry(log, &target, slot)?
-        && entry.item.id() == assigned.id()
-    {
-        return Ok(Ok(Plan::Known(Box::new(entry))));
+    if let Some(known) = known(log, batch, &target, &assigned.id())? {
+        return Ok(Ok(known));
     }
     // A messenger that the process believes does not say who sends without saying from which slot: that can be checked.
     let speaks_for = |item: &VerifiedItem| item.tag(FROM_PROCESS).is_some() && messengers(item);
@@ -255,6 +251,13 @@ fn plan(
     Ok(Ok(Plan::Next { process: target, epoch, item: assigned, proof, pushed, authorities }))
 }
 
+/// The slot that an item has. By its id one is found, too, that refers to it.
+fn known(log: &dyn Log, batch: &Batch, process: &Id, item: &Id) -> Result<Option<Plan>, LogError> {
+    let Some(slot) = batch.slot_of_item(log, process, item)? else { return Ok(None) };
+    let entry = batch.entry(log, process, slot)?.filter(|entry| entry.item.id() == *item);
+    Ok(entry.map(|entry| Plan::Known(Box::new(entry))))
+}
+
 /// What every scheduled item needs, whatever its type.
 fn well_formed(item: &VerifiedItem) -> Result<(), String> {
     let protocol = item.tag("Data-Protocol").or_else(|| item.tag("data-protocol"));
@@ -298,6 +301,7 @@ mod tests {
     use crate::log::{Durability, MemoryLog};
     use crate::network::Network;
     use crate::origin::{OutboxIndex, OutboxKind};
+    use crate::reference::{self, Reference};
     use crate::resume::Resume;
     use crate::wallet::Wallet;
     use crate::wire::ItemBytes;
@@ -318,6 +322,12 @@ mod tests {
 
     fn messenger() -> Wallet {
         Wallet::ed25519_from_seed([3; 32])
+    }
+
+    /// What an item was made of.
+    fn message_of(item: &VerifiedItem) -> ItemBuilder {
+        let (target, anchor) = (item.target(), item.anchor().copied());
+        ItemBuilder { target, anchor, tags: item.tags().to_vec(), data: item.data().to_vec() }
     }
 
     fn message(target: Id, n: u8) -> ItemBuilder {
@@ -373,6 +383,60 @@ mod tests {
             let mut item = message(self.target, n);
             item.tags.extend(origin.tags());
             item
+        }
+    }
+
+    #[test]
+    fn an_assign_by_reference_is_a_message_with_what_is_known_of_the_data() {
+        let mut setting = Setting::new();
+        let data = ItemBuilder::new().data(vec![7; 100]).sign(&user()).unwrap();
+        let reference = Reference::of_item(&data).unwrap();
+        let assign = |target: Id| {
+            let assign = ItemBuilder::new().target(target).tag("Data-Protocol", "ao").tag("Type", "Assign");
+            assign.tag("Message", data.id().to_string()).sign(&messenger()).unwrap()
+        };
+        let references =
+            |target, signer: &Wallet| reference::write(target, std::slice::from_ref(&reference), signer).unwrap();
+        let (target, moment) = (setting.target, Moment { now_ms: 1000, block_height: 7 });
+        let mut submission = Submission::new(assign(target), messenger().address());
+        submission.references = Some(references(target, &setting.unit));
+        let mut batch = Batch::new();
+        let given = |batch: &mut Batch, setting: &Setting, submission: &Submission| {
+            super::assign(&setting.log, batch, submission, moment, &setting.trust, &setting.unit).unwrap().unwrap()
+        };
+        let receipt = given(&mut batch, &setting, &submission);
+        // Again, before and after it is on disk, also without looking anything up.
+        submission.references = None;
+        assert!(!given(&mut batch, &setting, &submission).new);
+        setting.log.commit(batch, Durability::Synced).unwrap();
+        assert!(!given(&mut Batch::new(), &setting, &submission).new);
+        let entry = crate::entry::Entry::verify(&receipt.entry.to_bytes()).unwrap();
+        let message = crate::message::Message::of(&entry).unwrap();
+        assert_eq!((message.id, message.data, message.data_size), (Some(data.id().to_string()), None, Some(100)));
+        assert_eq!((message.named, message.from), (vec![reference.named()], data.signer_text()));
+        assert_eq!(setting.log.slot_of_item(&target, &data.id()).unwrap(), Some(entry.slot()));
+        // By value it is another slot, and not mistaken for that.
+        let mut batch = Batch::new();
+        batch.push(Write::Item(data.clone()));
+        setting.log.commit(batch, Durability::Synced).unwrap();
+        let other = ItemBuilder { anchor: Some([9; 32]), ..message_of(&submission.item) };
+        let by_value = setting.submit(&other, &messenger()).unwrap();
+        assert!(by_value.new && by_value.entry.item.id() == data.id());
+        assert_eq!(by_value.entry.named().unwrap(), [reference.named()]);
+        // Only the scheduler's word counts, of the data that is asked for, for this process.
+        let changed = |references: VerifiedItem| {
+            let mut statement = receipt.entry.assignment.statement.clone();
+            statement.assign = Some(references.id());
+            let assignment = statement.sign(&setting.unit).unwrap();
+            let entry = Entry { assignment, proof: Some(references), ..receipt.entry.clone() };
+            crate::entry::Entry::verify(&entry.to_bytes()).map(drop)
+        };
+        assert!(changed(references(target, &setting.unit)).is_ok());
+        assert!(changed(references(target, &messenger())).is_err());
+        assert!(changed(references(setting.source, &setting.unit)).is_err());
+        let note = Reference::of_item(&ItemBuilder::new().data(b"x").sign(&user()).unwrap()).unwrap();
+        for wrong in [vec![], vec![note.clone()], vec![reference.clone(), note]] {
+            assert!(changed(reference::write(target, &wrong, &setting.unit).unwrap()).is_err());
         }
     }
 

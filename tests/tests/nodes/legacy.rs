@@ -171,7 +171,7 @@ async fn an_item_from_elsewhere_is_assigned_by_query() {
     // Without a chain there are no transactions.
     let base_layer = format!("/mu?process-id={process}&assign={id}&base-layer");
     let (status, answer) = network.messenger.post(&base_layer, Vec::new()).await.unwrap();
-    assert!(status == 503 && answer["error"].as_str().unwrap().contains("--arweave"), "{answer}");
+    assert!(status == 502 && answer["error"].as_str().unwrap().contains("--arweave"), "{answer}");
     let unknown = format!("/mu?process-id={process}&assign={}", network.scheduler.address);
     assert_eq!(network.messenger.post(&unknown, Vec::new()).await.unwrap().0, 404);
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,69 +14,14 @@ use ao_protocol::mirror::{LOG_BUNDLE, claimed_slots};
 use ao_protocol::tag::Tag;
 use ao_protocol::transaction::TransactionBuilder;
 use ao_protocol::wallet::{Signer, Wallet};
-use ao_tests::nodes::{Setup, Slot, TestNode, User, program, wait_for_async};
+use ao_tests::arweave::{alone, landed, mirror, mirroring, outcome_chain, restore, restore_command, wallet};
+use ao_tests::nodes::{Slot, TestNode, User, wait_for_async};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use rand::Rng;
 use serde_json::{Value, json};
-
-const WALLET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../testnet/dev-wallet.json");
-
-fn wallet() -> Wallet {
-    Wallet::from_jwk(include_str!("../../../testnet/dev-wallet.json")).unwrap()
-}
-
-/// A scheduler that mirrors to a gateway, in bundles of about so many bytes.
-fn mirroring(join: &str, gateway: &str, bytes: &str) -> TestNode {
-    let more = ["--arweave", gateway, "--arweave-wallet", WALLET, "--mirror-bytes", bytes];
-    let more = [&more[..], &["--mirror-seconds", "0", "--mirror-confirmations", "1"]].concat();
-    TestNode::start_with("su", Some(join), &more)
-}
-
-async fn mirror(node: &TestNode) -> Value {
-    node.get("/ao/mirror").await.map(|(_, mirror)| mirror).unwrap_or_default()
-}
-
-/// Waits until so many slots are on Arweave for good, and nothing else is on its way.
-async fn landed(node: &TestNode, slots: u64) {
-    let mut seen = Value::Null;
-    for _ in 0..4 {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
-        while tokio::time::Instant::now() < deadline {
-            seen = mirror(node).await;
-            let open = seen["bundles"].as_array().map_or(1, Vec::len);
-            if seen["landed"]["slots"].as_u64() >= Some(slots) && open == 0 && seen["waiting"]["slots"] == 0 {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-    panic!("waited in vain for {slots} slots on Arweave: {seen:#}");
-}
-
-/// The outcome chain after a slot, once it is computed.
-async fn chain(node: &TestNode, process: &str, slot: u64) -> String {
-    wait_for_async("the slot is computed", async || {
-        let (_, shown) = node.get(&format!("/ao/slots/{process}/{slot}")).await.ok()?;
-        shown["outcome_chain"].as_str().map(str::to_string)
-    })
-    .await
-}
-
-fn restore_command(gateway: &str, which: &[&str], folder: &Path) -> Command {
-    let mut command = Command::new(program());
-    command.args(["restore", "--arweave", gateway, "--json", "--data"]).arg(folder).args(which);
-    command
-}
-
-/// Restores into a folder; what it says.
-fn restore(gateway: &str, which: &[&str], folder: &Path) -> Value {
-    let output = restore_command(gateway, which, folder).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).to_string();
-    serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}{}", String::from_utf8_lossy(&output.stderr)))
-}
 
 /// Processes with their slots, and the outcome chain at their tips.
 type Logs = BTreeMap<String, (Vec<Slot>, String)>;
@@ -85,7 +30,7 @@ async fn logs(slots_from: &TestNode, computer: &TestNode, processes: &[String]) 
     let mut logs = Logs::new();
     for process in processes {
         let slots = slots_from.slots(process).await.unwrap();
-        let chain = chain(computer, process, slots.len() as u64 - 1).await;
+        let chain = outcome_chain(computer, process, slots.len() - 1).await;
         logs.insert(process.clone(), (slots, chain));
     }
     logs
@@ -93,8 +38,7 @@ async fn logs(slots_from: &TestNode, computer: &TestNode, processes: &[String]) 
 
 /// A node that knows nothing but what was restored computes what was computed before.
 async fn comes_to_the_same(folder: &Path, before: &Logs) {
-    let setup = Setup { data: Some(folder.to_path_buf()), ..Setup::default() };
-    let alone = TestNode::start_in("cu", None, &[], setup);
+    let alone = alone(folder, &[]);
     let processes: Vec<String> = before.keys().cloned().collect();
     assert_eq!(logs(&alone, &alone, &processes).await, *before);
 }

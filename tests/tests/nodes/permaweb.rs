@@ -1,48 +1,36 @@
 //! Data on Arweave that processes read: named by an assignment or a spawn, fetched from the chain or from peers, and
 //! never missing from an outcome.
 
+use std::io::Read;
 use std::time::Duration;
 
 use ao_node::arweave::{Gateway, Status};
 use ao_protocol::id::Id;
 use ao_protocol::item::ItemBuilder;
-use ao_protocol::transaction::{Transaction, TransactionBuilder};
-use ao_protocol::wallet::Wallet;
+use ao_protocol::transaction::TransactionBuilder;
+use ao_tests::arweave::{Lines, alone, landed, mirror_arguments, outcome_chain, post, post_with_data, restore, wallet};
 use ao_tests::nodes::{TestNode, User, wait_for, wait_for_async};
 use serde_json::Value;
 
 /// Several pieces, and a last one that is shorter.
-const LINES: usize = 40_000;
+const LINES: u64 = 40_000;
+const SIZE: u64 = 32 * LINES;
 
-fn wallet() -> Wallet {
-    Wallet::from_jwk(include_str!("../../../testnet/dev-wallet.json")).unwrap()
+fn lines() -> Lines {
+    Lines::new(SIZE)
 }
 
-/// A line of the data; each has 32 bytes.
-fn line(number: usize) -> String {
-    format!("line {number:>7} of many others...\n")
-}
-
-fn lines() -> Vec<u8> {
-    (0..LINES).flat_map(|number| line(number).into_bytes()).collect()
-}
-
-/// Posts a transaction, without its data, and waits until it is mined.
-async fn post(gateway: &Gateway, data: &[u8]) -> Transaction {
-    let terms = gateway.terms(data.len()).await.unwrap();
+/// A transaction with a text.
+async fn post_text(gateway: &Gateway, text: &str) -> String {
+    let terms = gateway.terms(text.len()).await.unwrap();
     let builder = TransactionBuilder { last_tx: terms.anchor, reward: terms.price, ..Default::default() };
-    let transaction = builder.sign(data, &wallet()).unwrap();
+    let transaction = builder.sign(text.as_bytes(), &wallet()).unwrap();
     gateway.post(&transaction).await.unwrap();
+    gateway.post_data(&transaction, text.as_bytes(), &mut 0).await.unwrap();
     wait_for_async("the transaction is mined", async || {
         matches!(gateway.status(&transaction.id).await, Ok(Status::Mined { .. })).then_some(())
     })
     .await;
-    transaction
-}
-
-async fn post_with_data(gateway: &Gateway, data: &[u8]) -> String {
-    let transaction = post(gateway, data).await;
-    gateway.post_data(&transaction, data, &mut 0).await.unwrap();
     transaction.id.to_string()
 }
 
@@ -56,10 +44,17 @@ struct Network {
 
 impl Network {
     async fn start() -> Network {
+        Network::start_with(|_| Vec::new()).await
+    }
+
+    /// With these arguments for the scheduler, when the gateway's URL is known.
+    async fn start_with(scheduler: impl Fn(&str) -> Vec<&str>) -> Network {
         let gateway = TestNode::start_with("none", None, &["--dev-chain"]);
         let join = Some(gateway.multiaddr.as_str());
-        let (scheduler, messenger) = (TestNode::start("su", join), TestNode::start("mu", join));
-        let computer = TestNode::start("cu", join);
+        let scheduler = TestNode::start_with("su", join, &scheduler(&gateway.url));
+        let messenger = TestNode::start("mu", join);
+        // It does not need the chain's node to come back.
+        let computer = TestNode::start("cu", Some(&scheduler.multiaddr));
         for node in [&scheduler, &messenger, &computer] {
             wait_for_async("all nodes see each other", async || {
                 (node.get("/ao/peers").await.ok()?.1["units"].as_array()?.len() >= 3).then_some(())
@@ -86,21 +81,12 @@ impl Network {
     }
 }
 
-/// The outcome chain after a slot, once it is computed.
-async fn chain(node: &TestNode, process: &str, slot: usize) -> String {
-    wait_for_async("the slot is computed", async || {
-        let (_, shown) = node.get(&format!("/ao/slots/{process}/{slot}")).await.ok()?;
-        shown["outcome_chain"].as_str().map(str::to_string)
-    })
-    .await
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_reads_transactions_that_are_assigned_to_it() {
     let network = Network::start().await;
     let gateway = Gateway::new(&network.gateway.url).unwrap();
-    let (data, process) = (lines(), network.spawn().await);
-    let id = post_with_data(&gateway, &data).await;
+    let process = network.spawn().await;
+    let id = post_with_data(&gateway, lines()).await;
     let (status, answer) = network.assign(&process, &id, "&base-layer").await;
     assert_eq!((status, answer["message"].as_str()), (202, Some("Processing Assignment")), "{answer}");
     let (_, again) = network.assign(&process, &id, "&base-layer").await;
@@ -110,11 +96,11 @@ async fn a_process_reads_transactions_that_are_assigned_to_it() {
     let said = "local m = Inbox[#Inbox] return m.Id .. tostring(m.Data) .. m['Data-Size'] .. m.From .. m.Reward";
     let said = network.eval(&process, said).await;
     let owner = "vVw4yfml-4FyI4y-FUea5v2Ebdbq5TRLLqeFVp2qX88";
-    let reward = gateway.price(data.len()).await.unwrap();
-    assert_eq!(said, format!("{id}nil{}{owner}{reward}", data.len()));
+    let reward = gateway.price(SIZE as usize).await.unwrap();
+    assert_eq!(said, format!("{id}nil{SIZE}{owner}{reward}"));
     // Ranges, lines, all of it.
     let read = format!("local d = ao.data('{id}') return d.size .. d:read(32 * 30000, 31) .. d:read(d.size - 5)");
-    assert_eq!(network.eval(&process, &read).await, format!("{}{}.\n", data.len(), line(30_000).trim()) + "");
+    assert_eq!(network.eval(&process, &read).await, format!("{SIZE}{}....\n", Lines::line(30_000)));
     let counted = format!("local n = 0 for l in io.lines('/data/{id}') do n = n + #l end return n");
     assert_eq!(network.eval(&process, &counted).await, (LINES * 31).to_string());
     let other = Id::from([7; 32]).to_string();
@@ -132,15 +118,15 @@ async fn a_process_reads_transactions_that_are_assigned_to_it() {
     }
     // What nobody knows is no item and no transaction.
     let (status, answer) = network.assign(&process, &other, "&base-layer").await;
-    assert!(status == 503 && answer["error"].as_str().unwrap().contains("no transaction of Arweave"), "{answer}");
+    assert!(status == 502 && answer["error"].as_str().unwrap().contains("no transaction of Arweave"), "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_bytes_there_is_no_outcome() {
     let network = Network::start().await;
     let gateway = Gateway::new(&network.gateway.url).unwrap();
-    let (data, process) = (lines(), network.spawn().await);
-    let transaction = post(&gateway, &data).await;
+    let process = network.spawn().await;
+    let (transaction, cut) = post(&gateway, lines()).await;
     let id = transaction.id.to_string();
     // The header is enough for the log.
     assert_eq!(network.assign(&process, &id, "&base-layer").await.0, 202);
@@ -153,54 +139,56 @@ async fn without_the_bytes_there_is_no_outcome() {
     let (_, shown) = network.computer.get(&path).await.unwrap();
     assert!(shown["outcome_chain"].is_null(), "{shown}");
     // Half of it does not help.
-    for (place, chunk) in ao_protocol::transaction::chunks::split(&data).chunks.iter().enumerate() {
+    let mut data = Vec::new();
+    lines().read_to_end(&mut data).unwrap();
+    for (place, chunk) in cut.iter().enumerate() {
         if place == 2 {
             tokio::time::sleep(Duration::from_secs(2)).await;
             assert!(network.computer.get(&path).await.unwrap().1["outcome_chain"].is_null());
         }
         gateway.post_chunk(&transaction, chunk, &data[chunk.start as usize..chunk.end as usize]).await.unwrap();
     }
-    chain(&network.computer, &process, slots - 1).await;
-    assert_eq!(network.eval(&process, "Part").await, line(2).trim());
+    outcome_chain(&network.computer, &process, slots - 1).await;
+    assert_eq!(network.eval(&process, "Part").await, Lines::line(2));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn compute_units_share_data_and_notice_damage() {
     let mut network = Network::start().await;
     let gateway = Gateway::new(&network.gateway.url).unwrap();
-    let (data, process) = (lines(), network.spawn().await);
-    let id = post_with_data(&gateway, &data).await;
+    let process = network.spawn().await;
+    let id = post_with_data(&gateway, lines()).await;
     assert_eq!(network.assign(&process, &id, "&base-layer").await.0, 202);
     let read = |number: usize| format!("ao.data('{id}'):read({}, 31)", 32 * number);
-    assert_eq!(network.eval(&process, &read(39_999)).await, line(39_999).trim());
+    assert_eq!(network.eval(&process, &read(39_999)).await, Lines::line(39_999));
     // The chain is gone; whoever comes now has it from the first one.
     let join = network.scheduler.multiaddr.clone();
     drop(std::mem::replace(&mut network.gateway, TestNode::start("none", Some(&join))));
     let second = TestNode::start_with("cu", Some(&join), &["--verify-from-zero"]);
     let last = network.scheduler.slots(&process).await.unwrap().len() - 1;
-    assert_eq!(chain(&second, &process, last).await, chain(&network.computer, &process, last).await);
+    assert_eq!(outcome_chain(&second, &process, last).await, outcome_chain(&network.computer, &process, last).await);
     // A file that was damaged while the node was down is not read: it comes from the other one.
     network.computer.kill();
     let folder = network.computer.data().join("permaweb");
     let file = std::fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
     let mut damaged = std::fs::read(&file).unwrap();
-    assert_eq!(damaged, data);
+    let whole = damaged.clone();
     damaged[32 * 20_000 + 7] ^= 1;
     std::fs::write(&file, damaged).unwrap();
     network.computer.restart();
-    assert_eq!(network.eval(&process, &read(20_000)).await, line(20_000).trim());
+    assert_eq!(network.eval(&process, &read(20_000)).await, Lines::line(20_000));
     wait_for("the damage is noticed", || network.computer.log().contains("damaged on disk").then_some(()));
-    assert_eq!(std::fs::read(&file).unwrap(), data);
+    assert_eq!(std::fs::read(&file).unwrap(), whole);
     let last = network.scheduler.slots(&process).await.unwrap().len() - 1;
-    assert_eq!(chain(&second, &process, last).await, chain(&network.computer, &process, last).await);
+    assert_eq!(outcome_chain(&second, &process, last).await, outcome_chain(&network.computer, &process, last).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn spawns_and_processes_name_data() {
     let network = Network::start().await;
     let gateway = Gateway::new(&network.gateway.url).unwrap();
-    let boot = post_with_data(&gateway, b"Booted = 'from Arweave'").await;
-    let text = post_with_data(&gateway, b"a text").await;
+    let boot = post_text(&gateway, "Booted = 'from Arweave'").await;
+    let text = post_text(&gateway, "a text").await;
     let (_, peers) = network.messenger.get("/ao/peers").await.unwrap();
     let spawn = |tags: &[(&str, &str)]| {
         let item = ItemBuilder::new()
@@ -217,7 +205,7 @@ async fn spawns_and_processes_name_data() {
     assert_eq!(network.eval(&process, "Booted").await, "from Arweave");
     assert_eq!(network.eval(&process, &format!("ao.data('{text}'):read()")).await, "a text");
     for (tags, status) in
-        [([("Data-Reference", "x")], 400), ([("Data-Reference", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")], 503)]
+        [([("Data-Reference", "x")], 400), ([("Data-Reference", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")], 502)]
     {
         let (refused, answer) = network.messenger.post("/mu", spawn(&tags).bytes().to_vec()).await.unwrap();
         assert_eq!(refused, status, "{answer}");
@@ -231,4 +219,27 @@ async fn spawns_and_processes_name_data() {
         (read == "a text").then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_read_is_read_again_after_a_restore() {
+    let network = Network::start_with(|gateway| mirror_arguments(gateway, "20000")).await;
+    let gateway = Gateway::new(&network.gateway.url).unwrap();
+    let process = network.spawn().await;
+    let id = post_with_data(&gateway, lines()).await;
+    assert_eq!(network.assign(&process, &id, "&base-layer").await.0, 202);
+    let read = format!("Read = ao.data('{id}'):read(32 * 777, 31)");
+    network.eval(&process, &read).await;
+    let slots = network.scheduler.slots(&process).await.unwrap();
+    let chain = outcome_chain(&network.computer, &process, slots.len() - 1).await;
+    landed(&network.scheduler, slots.len() as u64).await;
+    let Network { gateway, .. } = network;
+    let folder = tempfile::tempdir().unwrap();
+    restore(&gateway.url, &["--process", &process], folder.path());
+    // It asks no peers, but Arweave itself.
+    let restored = alone(folder.path(), &["--arweave", &gateway.url]);
+    assert_eq!(outcome_chain(&restored, &process, slots.len() - 1).await, chain);
+    assert_eq!(restored.slots(&process).await.unwrap(), slots);
+    let (_, state) = restored.get(&format!("/cu/state/{process}?name=Read")).await.unwrap();
+    assert_eq!(state["State"], Lines::line(777));
 }

@@ -2,12 +2,10 @@
 //! has, and where somebody who may have more is gone it waits until it is told.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
-use ao_tests::nodes::{Setup, TestNode, User, program, wait_for_async};
-
-const WALLET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../testnet/dev-wallet.json");
+use ao_tests::arweave::{WALLET, landed, restore_command};
+use ao_tests::nodes::{Setup, TestNode, User, wait_for_async};
 
 /// A scheduler in this folder that mirrors now, or so late that it never comes to it.
 fn scheduler(gateway: &TestNode, data: &Path, seconds: &str, more: &[&str]) -> TestNode {
@@ -33,19 +31,9 @@ async fn has(node: &TestNode, process: &str, slots: usize) {
         .await;
 }
 
-async fn landed(scheduler: &TestNode, slots: u64) {
-    wait_for_async("it is on Arweave", async || {
-        let (_, mirror) = scheduler.get("/ao/mirror").await.ok()?;
-        (mirror["landed"]["slots"].as_u64()? >= slots).then_some(())
-    })
-    .await;
-}
-
 fn restore(gateway: &TestNode, scheduler: &str, data: &Path) {
     std::fs::remove_dir_all(data.join("log")).unwrap();
-    let mut command = Command::new(program());
-    command.args(["restore", "--arweave", &gateway.url, "--scheduler", scheduler, "--data"]).arg(data);
-    let output = command.output().unwrap();
+    let output = restore_command(&gateway.url, &["--scheduler", scheduler], data).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
