@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,10 +106,7 @@ impl Node {
         std::fs::create_dir_all(&config.data)
             .with_context(|| format!("the data folder {} can't be made", config.data.display()))?;
         let log = Arc::new(Store::open(&config.data.join("log"))?);
-        let wallet = Arc::new(match &config.wallet {
-            Some(path) => key_file::load(path)?,
-            None => key_file::load_or_create(&config.data.join("wallet.json"))?.0,
-        });
+        let wallet = Arc::new(unit_wallet(config.wallet.as_deref(), &config.data)?);
         if config.roles.contains(&Role::Cu) {
             vm::self_test().context("this machine computes Lua differently than others; the role cu is refused")?;
         }
@@ -260,6 +257,14 @@ fn play_roles(
         tokio::spawn(messenger::run(world.clone(), submitter, redrives));
     }
     Ok(api)
+}
+
+/// The wallet of a unit: that of a file, or the one in its data folder, made on first use.
+pub fn unit_wallet(file: Option<&Path>, data: &Path) -> Result<Wallet> {
+    Ok(match file {
+        Some(path) => key_file::load(path)?,
+        None => key_file::load_or_create(&data.join("wallet.json"))?.0,
+    })
 }
 
 /// The network file that is known before any peer was asked.

@@ -113,7 +113,7 @@ impl Lines {
 
     /// A line without its end.
     pub fn line(number: u64) -> String {
-        format!("line {number:>12} of many....")
+        format!("line {number:>14} of many....")
     }
 }
 
@@ -162,4 +162,16 @@ pub async fn post_with_data(gateway: &Gateway, lines: Lines) -> String {
         gateway.post_chunk(&transaction, &chunk, &piece).await.unwrap_or_else(|cause| panic!("{cause}"));
     }
     transaction.id.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_have_32_bytes_wherever_reading_begins() {
+        let mut data = Vec::new();
+        assert!(Lines::new(1000).read_to_end(&mut data).is_ok());
+        assert_eq!((data.len(), data.get(64..95)), (1000, Some(Lines::line(2).as_bytes())));
+    }
 }

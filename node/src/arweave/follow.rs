@@ -1,5 +1,5 @@
-//! Following the network's chain: a node without a chain of its own learns the newest blocks from the unit that has
-//! one, so that schedulers date slots by its height.
+//! Following the chain: a node without one of its own learns the newest blocks from its gateway of Arweave, else from
+//! the unit that plays the network's chain, so that schedulers date slots by its height.
 
 use std::time::Duration;
 
@@ -8,12 +8,13 @@ use ao_protocol::log::LogError;
 use ao_protocol::wire::{Answer, Call, Request, Response};
 use serde::Deserialize;
 
-use super::{Block, BlockId};
+use super::{Block, BlockId, Gateway};
 use crate::drive::World;
 use crate::net::Unit;
 
-/// How often the newest block is asked for.
+/// How often a unit is asked for the newest block, and a gateway: Arweave has one in two minutes.
 const ASKED_EVERY: Duration = Duration::from_secs(1);
+const GATEWAY_ASKED_EVERY: Duration = Duration::from_secs(5);
 /// Most blocks that are fetched after a pause; older ones stay unknown here.
 const MAX_FOLLOWED_BLOCKS: u64 = 200;
 
@@ -41,11 +42,16 @@ async fn follow(world: &World) -> Result<(), LogError> {
     if let Some(newest) = world.log().newest_block()? {
         world.mined(newest);
     }
-    let mut clock = tokio::time::interval(ASKED_EVERY);
+    let gateway = world.permaweb().gateway();
+    let mut clock = tokio::time::interval(if gateway.is_some() { GATEWAY_ASKED_EVERY } else { ASKED_EVERY });
     loop {
         clock.tick().await;
-        let Some(unit) = world.chain_unit() else { continue };
-        let Some(newest) = ask(world, &unit, "/block/current").await else { continue };
+        let from = match (gateway, world.chain_unit()) {
+            (Some(gateway), _) => From::Gateway(gateway),
+            (None, Some(unit)) => From::Unit(unit),
+            (None, None) => continue,
+        };
+        let Some(newest) = newest(world, &from).await else { continue };
         let known = world.newest_block();
         // A chain does not shrink: slots are dated by it.
         if newest.height <= known.height && known.id != Block::none().id {
@@ -54,7 +60,7 @@ async fn follow(world: &World) -> Result<(), LogError> {
         let missing = known.height + 1..newest.height;
         let first = missing.start.max(newest.height.saturating_sub(MAX_FOLLOWED_BLOCKS));
         for height in first..missing.end {
-            match ask(world, &unit, &format!("/block/height/{height}")).await {
+            match ask(world, &from, &format!("/block/height/{height}")).await {
                 Some(block) if block.height == height => world.log().keep_block(&block)?,
                 _ => break,
             }
@@ -64,8 +70,29 @@ async fn follow(world: &World) -> Result<(), LogError> {
     }
 }
 
-/// A block from the unit that has the chain; none when it does not answer with one.
-async fn ask(world: &World, unit: &Unit, path: &str) -> Option<Block> {
+/// Who tells of blocks.
+enum From<'a> {
+    Gateway(&'a Gateway),
+    Unit(Unit),
+}
+
+/// The newest block.
+async fn newest(world: &World, from: &From<'_>) -> Option<Block> {
+    if let Some(newest) = ask(world, from, "/block/current").await {
+        return Some(newest);
+    }
+    // arlocal has no such path.
+    let From::Gateway(gateway) = from else { return None };
+    let height = gateway.height().await.ok()?;
+    ask(world, from, &format!("/block/height/{height}")).await
+}
+
+/// A block; none when there is no answer with one.
+async fn ask(world: &World, from: &From<'_>, path: &str) -> Option<Block> {
+    let unit = match from {
+        From::Gateway(gateway) => return read(gateway.get_text("block", path).await.ok()?.as_bytes()),
+        From::Unit(unit) => unit,
+    };
     let call = Call { path: path.to_string(), body: None };
     match world.net().request(&unit.peer, &Request::Call(call)).await {
         Ok(Response::Answer(Answer { status: 200, body, .. })) => read(&body),

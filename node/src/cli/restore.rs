@@ -129,6 +129,7 @@ fn as_json(report: &Report, seconds: f64) -> serde_json::Value {
     let refusal = |(id, cause): &(Id, String)| json!({ "id": id.to_string(), "cause": cause });
     json!({
         "processes": slots(&report.processes),
+        "checkpoints": slots(&report.checkpoints),
         "slots": report.slots,
         "bundles": report.bundles,
         "bytes": report.bytes,
@@ -148,7 +149,9 @@ fn lines(report: &Report, seconds: f64) -> Vec<String> {
         report.bytes
     )];
     for (process, slot) in report.processes.iter().take(LISTED) {
-        lines.push(format!("  {process} up to slot {slot}"));
+        let state =
+            report.checkpoints.get(process).map_or(String::new(), |slot| format!(", with its state after {slot}"));
+        lines.push(format!("  {process} up to slot {slot}{state}"));
     }
     if report.processes.len() > LISTED {
         lines.push(format!("  and {} more", report.processes.len() - LISTED));

@@ -110,6 +110,12 @@ impl Start {
             true => u16::MAX,
             false => self.follow.iter().fold(0, |shards, shard| shards | 1 << shard),
         };
+        let unit = || {
+            std::fs::create_dir_all(&self.data)
+                .with_context(|| format!("the data folder {} can't be made", self.data.display()))?;
+            node::unit_wallet(self.wallet.as_deref(), &self.data)
+        };
+        let (gateway, mirror) = (self.mirroring.gateway(), self.mirroring.settings(unit)?);
         let config = Config {
             roles: self.role.map_or_else(|| Role::ALL.to_vec(), |roles| roles.0),
             listen,
@@ -127,9 +133,9 @@ impl Start {
                 verify_from_zero: self.verify_from_zero,
                 ..Workers::default()
             },
-            gateway: self.mirroring.gateway(),
+            gateway,
             data_bytes: self.data_bytes,
-            mirror: self.mirroring.settings()?,
+            mirror,
             accepted_tips: self.accept_tip,
         };
         let ended = node::run(config).await;

@@ -70,7 +70,7 @@ pub async fn assign(
     let item = &assigned.id;
     let found = match assigned.base_layer {
         true => None,
-        false => match lookup::item(world, item).await? {
+        false => match lookup::item_or_on_arweave(world, item).await? {
             Found::Item(found) => Some(found),
             // It may be a transaction: the scheduler looks for it.
             Found::Nowhere if chain_is_known(world) => None,

@@ -13,6 +13,7 @@ mod resume;
 mod room;
 mod stall;
 
+pub(super) use join::{Fetched, fetch_checkpoint};
 pub use room::half_of_memory;
 pub use stall::Stalled;
 

@@ -1,14 +1,16 @@
 //! Finding an item by id: here, else by asking the connected peers once.
 
 use ao_protocol::id::Id;
-use ao_protocol::item::VerifiedItem;
+use ao_protocol::item::{MAX_ITEM_BYTES, VerifiedItem};
 use ao_protocol::log::{Batch, Durability, Log, LogError, Write};
 use ao_protocol::process::Process;
 use ao_protocol::wire::{Request, Response};
 use futures::StreamExt;
 use thiserror::Error;
+use tracing::debug;
 
 use super::{World, room, unbundle};
+use crate::arweave::GatewayError;
 use crate::net::PeerId;
 
 /// How many peers are asked for one item at a time.
@@ -62,6 +64,41 @@ pub async fn item(world: &World, id: &Id) -> Result<Found, LogError> {
         }
     }
     Ok(if all_answered { Found::Nowhere } else { Found::Unsure })
+}
+
+/// Looks for an item here, at peers, and then on Arweave, where this node has a gateway to ask. One that is too large to
+/// be kept as an item is not found.
+pub async fn item_or_on_arweave(world: &World, id: &Id) -> Result<Found, LogError> {
+    let found = item(world, id).await?;
+    let (Found::Nowhere | Found::Unsure, Some(gateway)) = (&found, world.permaweb().gateway()) else {
+        return Ok(found);
+    };
+    let on_arweave = async {
+        let Some(told) = gateway.item(id).await? else { return Ok(None) };
+        let most = MAX_ITEM_BYTES as u64;
+        let Some(size) = usize::try_from(told.size).ok().filter(|_| told.size <= most && !told.heads.is_empty()) else {
+            return Ok(None);
+        };
+        let data = gateway.data(id, size).await?;
+        let whole = |head: &Vec<u8>| world.verified().verify([&head[..], &data].concat()).ok();
+        Ok(told.heads.iter().find_map(whole).filter(|item| item.id() == *id))
+    };
+    match on_arweave.await {
+        Ok(None) => Ok(found),
+        Ok(Some(item)) => {
+            if world.lack_of_room(room::MIN_FREE_BYTES).is_none() {
+                let mut batch = Batch::new();
+                batch.push(Write::Item(item.clone()));
+                world.log().commit(batch, Durability::Relaxed)?;
+            }
+            Ok(Found::Item(item))
+        }
+        Err(cause) => {
+            let cause: GatewayError = cause;
+            debug!(%id, %cause, "an item did not come from the gateway");
+            Ok(Found::Unsure)
+        }
+    }
 }
 
 /// Why there is no process of an id.

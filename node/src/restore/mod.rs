@@ -3,6 +3,7 @@
 //! and nothing else. How far it came is the log itself: what was interrupted goes on where it was.
 
 mod branch;
+mod checkpoint;
 mod fetch;
 mod find;
 mod take;
@@ -86,6 +87,8 @@ pub struct Progress {
 pub struct Report {
     /// Each process and its highest slot.
     pub processes: BTreeMap<Id, u64>,
+    /// Processes of which a state is there, too: after which slot.
+    pub checkpoints: BTreeMap<Id, u64>,
     /// Slots that are new in the log.
     pub slots: u64,
     /// Bundles that were found.
@@ -183,6 +186,7 @@ impl Restore {
             let scheduler = self.log.process(&process)?.map(|read| read.scheduler());
             let followers = scheduler.and_then(|scheduler| self.followers.get(&scheduler));
             self.log.note_recovering(&process, followers.map_or(&[], |(_, followers)| followers))?;
+            self.take_checkpoint(&process).await?;
         }
         let mut ahead = std::mem::take(&mut self.report.ahead);
         // What strangers say of processes that are nowhere counts for nothing.

@@ -4,12 +4,14 @@
 use ao_protocol::id::Id;
 use ao_protocol::log::{Log, LogError};
 use ao_protocol::mirror::Range;
-use ao_protocol::transaction::Transaction;
+use ao_protocol::outcome::OutcomeRecord;
 use rocksdb::WriteBatch;
 use serde::{Deserialize, Serialize};
 
 use super::schema::{self, BUNDLE_KEY, Table};
 use super::{Store, database};
+use crate::arweave::Carrier;
+use crate::vm::Snapshot;
 
 /// How far a bundle is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,9 +27,9 @@ pub enum BundleState {
 pub struct Bundle {
     /// Its place among this node's bundles.
     pub number: u64,
-    /// The transaction, without its data.
-    pub transaction: Transaction,
-    /// What is in it.
+    /// What carries it.
+    pub carrier: Carrier,
+    /// What is in it; nothing: it is a part of a checkpoint.
     pub ranges: Vec<Range>,
     /// The height at which it was signed.
     pub signed_at: u64,
@@ -37,7 +39,7 @@ pub struct Bundle {
 
 #[derive(Serialize, Deserialize)]
 struct Record {
-    transaction: Vec<u8>,
+    carrier: Carrier,
     ranges: Vec<Range>,
     signed_at: u64,
     state: BundleState,
@@ -46,7 +48,7 @@ struct Record {
 /// A bundle that is on Arweave for good.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Landed {
-    /// The transaction.
+    /// The transaction or item.
     pub id: Id,
     /// The height of its block.
     pub height: u64,
@@ -115,7 +117,7 @@ impl Store {
     /// if slots of any process were taken back since it was gathered, when [`Log::rewound`] was this.
     pub fn keep_bundle(
         &self,
-        transaction: &Transaction,
+        carrier: &Carrier,
         data: &[u8],
         (ranges, modules): (&[Range], &[Id]),
         signed_at: u64,
@@ -139,13 +141,8 @@ impl Store {
         let number = next.and_then(|next| next.try_into().ok()).map_or(0, u64::from_be_bytes);
         batch.put(BUNDLE_KEY, (number + 1).to_be_bytes());
         batch.put_cf(self.table(Table::BundleData)?, number.to_be_bytes(), data);
-        let bundle = Bundle {
-            number,
-            transaction: transaction.clone(),
-            ranges: ranges.to_vec(),
-            signed_at,
-            state: BundleState::Signed,
-        };
+        let bundle =
+            Bundle { number, carrier: carrier.clone(), ranges: ranges.to_vec(), signed_at, state: BundleState::Signed };
         self.put_bundle(&mut batch, &bundle)?;
         self.write_synced(batch)?;
         Ok(Some(number))
@@ -153,7 +150,7 @@ impl Store {
 
     fn put_bundle(&self, batch: &mut WriteBatch, bundle: &Bundle) -> Result<(), LogError> {
         let record = Record {
-            transaction: bundle.transaction.to_bytes(),
+            carrier: bundle.carrier.clone(),
             ranges: bundle.ranges.clone(),
             signed_at: bundle.signed_at,
             state: bundle.state,
@@ -173,15 +170,8 @@ impl Store {
         let mut bundles = Vec::new();
         for (key, record) in self.range::<Record>(Table::Bundles, &[], &[], ao_protocol::log::MAX_PAGE)? {
             let Some(number) = key.first_chunk().map(|key| u64::from_be_bytes(*key)) else { continue };
-            let damaged = |cause: String| LogError::Damaged { record: "bundle", key: number.to_string(), cause };
-            let transaction = Transaction::from_own_store(&record.transaction);
-            bundles.push(Bundle {
-                number,
-                transaction: transaction.map_err(|cause| damaged(cause.to_string()))?,
-                ranges: record.ranges,
-                signed_at: record.signed_at,
-                state: record.state,
-            });
+            let Record { carrier, ranges, signed_at, state } = record;
+            bundles.push(Bundle { number, carrier, ranges, signed_at, state });
         }
         Ok(bundles)
     }
@@ -196,19 +186,54 @@ impl Store {
         let (bundles, all_slots, all_bytes) =
             self.last_landed()?.map_or((0, 0, 0), |last| (last.bundles, last.all_slots, last.all_bytes));
         let landed = Landed {
-            id: bundle.transaction.id,
+            id: bundle.carrier.id(),
             height,
             ranges: bundle.ranges.clone(),
-            bytes: bundle.transaction.data_size,
+            bytes: bundle.carrier.data_size(),
             bundles: bundles + 1,
             all_slots: all_slots + bundle.slots(),
-            all_bytes: all_bytes + bundle.transaction.data_size,
+            all_bytes: all_bytes + bundle.carrier.data_size(),
         };
         let mut batch = WriteBatch::default();
         batch.delete_cf(self.table(Table::Bundles)?, bundle.number.to_be_bytes());
         batch.delete_cf(self.table(Table::BundleData)?, bundle.number.to_be_bytes());
         self.put(&mut batch, Table::Landed, &bundles.to_be_bytes(), &landed)?;
         self.write_synced(batch)
+    }
+
+    /// The slot of the last checkpoint of a process that went into bundles.
+    pub fn mirrored_checkpoint(&self, process: &Id) -> Result<Option<u64>, LogError> {
+        self.read(Table::MirroredCheckpoints, &schema::process(process))
+    }
+
+    /// A checkpoint goes into bundles.
+    pub fn note_mirrored_checkpoint(&self, process: &Id, slot: u64) -> Result<(), LogError> {
+        let mut batch = WriteBatch::default();
+        self.put(&mut batch, Table::MirroredCheckpoints, &schema::process(process), &slot)?;
+        self.db.write(batch).map_err(database)
+    }
+
+    /// Keeps a state that was on Arweave, for the process to begin with if enough units that it trusts attested it.
+    pub fn keep_restored_checkpoint(
+        &self,
+        process: &Id,
+        snapshot: &Snapshot,
+        record: &OutcomeRecord,
+    ) -> Result<(), LogError> {
+        self.keep_snapshot(process, snapshot, true)?;
+        let mut batch = WriteBatch::default();
+        self.put(&mut batch, Table::RestoredCheckpoints, &schema::process(process), &(snapshot.slot, record.clone()))?;
+        self.write_synced(batch)
+    }
+
+    /// The slot of that state, and the slot's outcome.
+    pub fn restored_checkpoint(&self, process: &Id) -> Result<Option<(u64, OutcomeRecord)>, LogError> {
+        self.read(Table::RestoredCheckpoints, &schema::process(process))
+    }
+
+    /// The process began with it, or never will.
+    pub fn forget_restored_checkpoint(&self, process: &Id) -> Result<(), LogError> {
+        self.db.delete_cf(self.table(Table::RestoredCheckpoints)?, schema::process(process)).map_err(database)
     }
 
     /// The bundle that landed last.
@@ -221,15 +246,15 @@ impl Store {
 mod tests {
     use ao_protocol::id::Address;
     use ao_protocol::log::{Batch, Durability, Write};
-    use ao_protocol::transaction::TransactionBuilder;
+    use ao_protocol::transaction::{Transaction, TransactionBuilder};
     use ao_protocol::wallet::Wallet;
 
     use super::*;
 
-    fn transaction(data: &[u8]) -> Transaction {
+    fn transaction(data: &[u8]) -> Carrier {
         let wallet = Wallet::from_jwk(include_str!("../../../testnet/dev-wallet.json")).unwrap();
         let signed = TransactionBuilder::default().sign(data, &wallet).unwrap();
-        Transaction { data: Vec::new(), ..signed }
+        Carrier::Transaction(Box::new(Transaction { data: Vec::new(), ..signed }))
     }
 
     fn range(process: u8, first: u64, last: u64) -> Range {

@@ -144,6 +144,10 @@ tables! {
     Mirrored = "mirrored",
     /// module that is in a bundle → nothing
     MirroredModules = "mirrored-modules",
+    /// process → slot of the last checkpoint that went into bundles
+    MirroredCheckpoints = "mirrored-checkpoints",
+    /// process → slot and outcome of a state that was on Arweave
+    RestoredCheckpoints = "restored-checkpoints",
     /// number → bundle on its way to Arweave
     Bundles = "bundles",
     /// number → the data of that

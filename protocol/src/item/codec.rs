@@ -83,11 +83,18 @@ pub(super) fn signing_hash(
 }
 
 pub(super) fn sign(item: &ItemBuilder, signer: &dyn Signer) -> Result<DataItem, ItemError> {
+    let mut bytes = sign_head(item, Blob(&item.data), signer)?;
+    bytes.extend_from_slice(&item.data);
+    decode(bytes.into())
+}
+
+/// The bytes of an item before its data.
+pub(super) fn sign_head(item: &ItemBuilder, data: DeepHash<'_>, signer: &dyn Signer) -> Result<Vec<u8>, ItemError> {
     let kind = signer.signature_type();
     let tags = tag::encode(&item.tags)?;
     let target = item.target.as_ref().map(AsRef::as_ref).unwrap_or_default();
     let anchor = item.anchor.as_ref().map(|anchor| &anchor[..]).unwrap_or_default();
-    let hash = signing_hash(kind, signer.owner(), target, anchor, &tags, Blob(&item.data));
+    let hash = signing_hash(kind, signer.owner(), target, anchor, &tags, data);
     let signature = signer.sign(&hash)?;
     if signature.len() != kind.signature_len() || signer.owner().len() != kind.owner_len() {
         return Err(WalletError::Sign("the wallet's key or signature has the wrong length".into()).into());
@@ -103,6 +110,5 @@ pub(super) fn sign(item: &ItemBuilder, signer: &dyn Signer) -> Result<DataItem, 
     bytes.extend_from_slice(&(item.tags.len() as u64).to_le_bytes());
     bytes.extend_from_slice(&(tags.len() as u64).to_le_bytes());
     bytes.extend_from_slice(&tags);
-    bytes.extend_from_slice(&item.data);
-    decode(bytes.into())
+    Ok(bytes)
 }

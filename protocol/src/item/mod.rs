@@ -260,6 +260,12 @@ impl ItemBuilder {
         self
     }
 
+    /// Signs an item with other data than its own, which may be larger than an item that nodes take: the item without
+    /// its data.
+    pub fn sign_head(&self, data: &[u8], signer: &dyn Signer) -> Result<DataItem, ItemError> {
+        DataItem::decode(codec::sign_head(self, DeepHash::Blob(data), signer)?)
+    }
+
     /// Signs the item.
     pub fn sign(&self, signer: &dyn Signer) -> Result<VerifiedItem, ItemError> {
         codec::sign(self, signer).map(VerifiedItem)

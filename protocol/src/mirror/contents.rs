@@ -73,6 +73,11 @@ impl Contents {
         self.items.get(id)
     }
 
+    /// All of them.
+    pub fn into_items(self) -> Vec<VerifiedItem> {
+        self.items.into_values().collect()
+    }
+
     /// Items that are modules.
     pub fn modules(&self) -> impl Iterator<Item = &VerifiedItem> {
         self.items.values().filter(|item| item.tag("Type") == Some("Module"))

@@ -16,8 +16,9 @@
 //! `First-Slot`, `Last-Slot` and `Scheduler`, by which gateways that look into bundles find it; and items of `Type`
 //! `Log-Certificates`, whose data are certificates that assignments name by their hash; and one of `Type`
 //! `Log-Followers`, in which the scheduler itself says who follows it, an address a line: should it lose its log, these
-//! may have what was not mirrored yet.
+//! may have what was not mirrored yet. States of processes are in bundles of their own: see [`checkpoint`].
 
+pub mod checkpoint;
 mod contents;
 mod gathering;
 
@@ -60,6 +61,15 @@ pub struct Range {
 /// The latest time of a slot that is in a bundle, in milliseconds, as its tags say; the latest of all where they don't.
 pub fn claimed_ms(tags: &[Tag]) -> u64 {
     tag::find(tags, TIMESTAMP).and_then(|time| time.parse().ok()).unwrap_or(u64::MAX)
+}
+
+/// The first slot that the tags of a transaction, or of a range's item, name, of whatever process.
+pub fn first_claimed_slot(tags: &[Tag]) -> Option<u64> {
+    tags.iter().find_map(|tag| match tag.name.as_str() {
+        "Slots" => tag.value.split_once('-')?.0.parse().ok(),
+        "First-Slot" => tag.value.parse().ok(),
+        _ => None,
+    })
 }
 
 /// The lowest and the highest slot of a process that the tags of a transaction, or of a range's item, say to be there.
@@ -231,6 +241,8 @@ mod tests {
         let items = bundle::decode(&bundled.data).unwrap();
         let range = items.iter().find(|item| item.tag("Type") == Some(LOG_RANGE)).unwrap();
         assert_eq!((claimed(range.tags(), &sample.id()), claimed(range.tags(), &other)), (Some((1, 4)), None));
+        let first = |tags: &[Tag]| first_claimed_slot(tags);
+        assert_eq!((first(&bundled.tags), first(range.tags()), first(&[])), (Some(1), Some(1), None));
         let each = |n: u8| Range {
             process: Id::from([n; 32]),
             first: u64::MAX - 1,

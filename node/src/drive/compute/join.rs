@@ -18,6 +18,7 @@ use futures::future::join_all;
 use tracing::{debug, info, warn};
 
 use super::super::adopt::compute_peers;
+use super::super::repair::Follower;
 use super::super::{Change, World, attestations};
 use super::{Computer, Stall};
 use crate::net::PeerId;
@@ -38,7 +39,7 @@ const FETCH_LIMIT: Duration = Duration::from_secs(10);
 const SCORE_OF_WRONG_CHECKPOINT: f64 = -100.0;
 
 /// What came of asking a peer for a checkpoint.
-enum Fetched {
+pub(in crate::drive) enum Fetched {
     Whole(Box<(Entry, OutcomeRecord, Snapshot)>),
     /// It does not have it, or not all of it.
     Not,
@@ -63,6 +64,9 @@ impl Computer {
             || process.scheduler() == world.address()
             || disputed_from(log, id)?.is_some()
         {
+            return Ok(());
+        }
+        if self.begin_with_restored(&process, next + MIN_SKIPPED_SLOTS).await? {
             return Ok(());
         }
         // One or two at a time: what they fetch is held in memory.
@@ -100,7 +104,7 @@ impl Computer {
         let Some(follower) = &self.0.join else { return Ok(false) };
         let (world, id, slot) = (&self.0.world, process.id(), certified.slot);
         let began = std::time::Instant::now();
-        let (entry, record, snapshot) = match fetch(world, &id, certified, peer).await {
+        let (entry, record, snapshot) = match fetch_checkpoint(world, &id, certified, peer).await {
             Fetched::Whole(whole) => *whole,
             Fetched::Not => return Ok(false),
             Fetched::Wrong(what) => {
@@ -114,32 +118,38 @@ impl Computer {
                 return Ok(false);
             }
         };
-        let (process, certified, bytes) = (process.clone(), certified.clone(), snapshot.bytes.len());
+        let bytes = snapshot.bytes.len();
         // As if it were saved at a pause: it counts when the process begins with it.
         let keeping = world.clone();
         let kept = tokio::task::spawn_blocking(move || keeping.log().keep_snapshot(&id, &snapshot, true)).await;
-        if kept.ok().transpose()?.is_none() {
-            return Ok(false);
-        }
-        let begun = follower.alone(move |world| -> Result<bool, LogError> {
-            let log = world.log();
-            let _steady = log.steady();
-            let Some(batch) = begin_with(log, &process, &certified, entry, record)? else {
-                log.forget_snapshot(&id, slot)?;
-                return Ok(false);
-            };
-            log.commit(batch, Durability::Relaxed)?;
-            log.keep_pause(&id, slot)?;
-            Ok(true)
-        });
-        if !begun.await.unwrap_or(Ok(false))? {
+        if kept.ok().transpose()?.is_none() || !begin(follower, process, certified, entry, record).await? {
             return Ok(false);
         }
         info!(process = %id, slot, bytes, %peer, took = ?began.elapsed(), "began with a checkpoint");
-        world.changed(Change::Entry { process: id, slot });
-        world.changed(Change::Outcome { process: id, slot, evaluated: 0 });
-        world.changed(Change::Hole { process: id });
         Ok(true)
+    }
+
+    /// Begins with the state that came from Arweave with the log, if enough units that the process trusts attested it.
+    async fn begin_with_restored(&self, process: &Process, least: u64) -> Result<bool, Stall> {
+        let (world, log, id) = (&self.0.world, self.0.world.log(), process.id());
+        let (Some(follower), Some((slot, record))) = (&self.0.join, log.restored_checkpoint(&id)?) else {
+            return Ok(false);
+        };
+        let own = world.address();
+        let certified = checkpoint::certified(log, process, &world.trust(), &own, least)?;
+        let certified = certified.into_iter().find(|certified| certified.slot == slot);
+        let (Some(certified), Some(snapshot), Some(entry)) =
+            (certified, log.snapshot(&id, slot)?, log.entry(&id, slot)?)
+        else {
+            return Ok(false);
+        };
+        let (hash, bytes) = (Manifest::of(&snapshot.bytes).hash(), snapshot.bytes.len());
+        let begun = hash == certified.hash && begin(follower, process, &certified, entry, record).await?;
+        log.forget_restored_checkpoint(&id)?;
+        if begun {
+            info!(process = %id, slot, bytes, "began with a checkpoint from Arweave");
+        }
+        Ok(begun)
     }
 
     /// A checkpoint that the process began with can't be used: all of it is evaluated, once its log is here.
@@ -151,6 +161,32 @@ impl Computer {
         let done = follower.alone(move |world| start_over(world, &id)).await;
         done.unwrap_or(Ok(()))
     }
+}
+
+/// Lets the log of a process go on behind a checkpoint whose state is kept as if it were saved at a pause.
+async fn begin(
+    follower: &Follower,
+    process: &Process,
+    certified: &Certified,
+    entry: Entry,
+    record: OutcomeRecord,
+) -> Result<bool, LogError> {
+    let (process, certified) = (process.clone(), certified.clone());
+    let begun = follower.alone(move |world| -> Result<bool, LogError> {
+        let (log, id, slot) = (world.log(), process.id(), certified.slot);
+        let _steady = log.steady();
+        let Some(batch) = begin_with(log, &process, &certified, entry, record)? else {
+            log.forget_snapshot(&id, slot)?;
+            return Ok(false);
+        };
+        log.commit(batch, Durability::Relaxed)?;
+        log.keep_pause(&id, slot)?;
+        world.changed(Change::Entry { process: id, slot });
+        world.changed(Change::Outcome { process: id, slot, evaluated: 0 });
+        world.changed(Change::Hole { process: id });
+        Ok(true)
+    });
+    begun.await.unwrap_or(Ok(false))
 }
 
 /// Asks all peers which checkpoints units attested, and how far units came; how many attestations they told of.
@@ -186,7 +222,12 @@ pub(in crate::drive) fn start_over(world: &World, id: &Id) -> Result<(), LogErro
 }
 
 /// The checkpoint, the slot's entry and its outcome, as a peer has them.
-async fn fetch(world: &World, id: &Id, certified: &Certified, peer: &PeerId) -> Fetched {
+pub(in crate::drive) async fn fetch_checkpoint(
+    world: &World,
+    id: &Id,
+    certified: &Certified,
+    peer: &PeerId,
+) -> Fetched {
     let (net, slot) = (world.net(), certified.slot);
     let ask = |piece| async move {
         match net.request(peer, &Request::Checkpoint { process: *id, slot, piece }).await {

@@ -24,7 +24,7 @@ impl Computer {
         let spawn = &first.item;
         let reason = |cause: String| Stall::Reason(cause);
         let process = Process::read(spawn).map_err(|cause| reason(cause.to_string()))?;
-        let item = match lookup::item(world, &process.module).await? {
+        let item = match lookup::item_or_on_arweave(world, &process.module).await? {
             Found::Item(item) => item,
             _ => return Err(Stall::Reason(format!("module {} is not known here or at peers", process.module))),
         };

@@ -2,10 +2,11 @@
 //! watches it until it has enough blocks behind it and can be read back, and posts again what was lost. While the
 //! gateway is away only the backlog grows.
 
+mod checkpoints;
 mod posting;
 mod shown;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use ao_protocol::announcement::Role;
 use ao_protocol::backoff::Backoff;
 use ao_protocol::id::{Address, Id};
+use ao_protocol::item::ItemBuilder;
 use ao_protocol::log::{Log, LogError};
 use ao_protocol::mirror::{Bundled, Gathering};
 use ao_protocol::tag::Tag;
@@ -25,7 +27,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::{Change, World, room};
-use crate::arweave::{Gateway, GatewayError, Terms};
+use crate::arweave::{Carrier, Gateway, GatewayError, Terms};
 use posting::Posting;
 use shown::Showing;
 
@@ -44,6 +46,9 @@ pub const MAX_PRICE: u128 = 200_000;
 /// Most bundles on their way; then slots wait in the log.
 pub const MAX_OPEN_BUNDLES: usize = 256;
 
+/// Slots after which a checkpoint of a process is mirrored, when nothing is said.
+pub const CHECKPOINT_SLOTS: u64 = 10_000;
+
 /// About how many bytes a slot has: when so many wait that a bundle may be full, it is made.
 const SLOT_BYTES: u64 = 1500;
 /// Time between two looks at what is to be done.
@@ -55,9 +60,11 @@ const LAST_RETRY_MS: u64 = 30_000;
 /// How a node mirrors.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where to.
+    /// Where to, and where it is looked for then.
     pub gateway: Gateway,
-    /// Who pays: an RSA wallet.
+    /// Who puts it there, if this node posts no transactions of its own.
+    pub bundler: Option<Gateway>,
+    /// Who pays: an RSA wallet, or for a bundler any.
     pub wallet: Arc<Wallet>,
     /// Bytes of a bundle's items.
     pub batch_bytes: usize,
@@ -67,6 +74,8 @@ pub struct Settings {
     pub confirmations: u64,
     /// The most that is paid for a byte, in winston.
     pub max_price: u128,
+    /// Slots of a process after which a checkpoint of it is mirrored; none: never.
+    pub checkpoint_slots: Option<u64>,
 }
 
 /// The mirror of a node. Cloning is cheap.
@@ -80,6 +89,9 @@ pub struct Mirror {
 impl Settings {
     /// On what terms data of so many bytes is taken now; a price beyond what may be paid is refused.
     async fn terms(&self, bytes: usize) -> Result<Terms, GatewayError> {
+        if self.bundler.is_some() {
+            return Ok(Terms { height: self.gateway.height().await?, anchor: Vec::new(), price: 0 });
+        }
         let terms = self.gateway.terms(bytes).await?;
         // Arweave counts whole pieces.
         let most = self.max_price.saturating_mul(bytes.max(MAX_CHUNK_BYTES) as u128);
@@ -91,12 +103,18 @@ impl Settings {
         Ok(terms)
     }
 
-    /// Signs a transaction for this data, which is kept beside it.
-    fn sign(&self, data: &[u8], tags: Vec<Tag>, terms: Terms) -> Result<Transaction, LogError> {
+    /// Signs what is to carry this data, which is kept beside it.
+    fn sign(&self, data: &[u8], tags: Vec<Tag>, terms: Terms) -> Result<Carrier, LogError> {
+        let failed = |cause: &dyn std::fmt::Display| LogError::Database(format!("a bundle can't be signed: {cause}"));
+        if self.bundler.is_some() {
+            let builder = ItemBuilder { tags, ..ItemBuilder::new() };
+            let head = builder.sign_head(data, &*self.wallet).map_err(|cause| failed(&cause))?;
+            return Ok(Carrier::Item { id: head.id(), head: head.bytes().to_vec(), size: data.len() as u64 });
+        }
         let (last_tx, reward) = (terms.anchor, terms.price);
         let builder = TransactionBuilder { last_tx, tags, reward, ..TransactionBuilder::default() };
-        let signed = builder.sign(data, &self.wallet).map_err(|cause| LogError::Database(cause.to_string()))?;
-        Ok(Transaction { data: Vec::new(), ..signed })
+        let signed = builder.sign(data, &self.wallet).map_err(|cause| failed(&cause))?;
+        Ok(Carrier::Transaction(Box::new(Transaction { data: Vec::new(), ..signed })))
     }
 }
 
@@ -122,6 +140,8 @@ struct Behind {
     since: Option<Instant>,
     /// Whether more is left than went into the last bundle.
     more: bool,
+    /// Processes of which a checkpoint is due.
+    checkpoints: BTreeSet<Id>,
 }
 
 impl Behind {
@@ -179,6 +199,14 @@ impl Mirror {
             self.hear(&mut changes, &mut behind)?;
             self.showing.behind(behind.slots(), behind.processes.len());
             posting.go_on()?;
+            if let Some(process) = behind.checkpoints.pop_first() {
+                match self.make_checkpoint(&process).await {
+                    Ok(numbers) => numbers.into_iter().try_for_each(|number| posting.add(number))?,
+                    Err(Failure::Log(cause)) => return Err(cause),
+                    // The next bundle is another occasion.
+                    Err(Failure::Gateway(cause)) => warn!(%process, %cause, "its checkpoint is not mirrored"),
+                }
+            }
             let due = self.is_due(&behind) && posting.open() < MAX_OPEN_BUNDLES && Instant::now() >= not_before;
             if !due || self.world.lack_of_room(room::MIN_FREE_BYTES_TO_FOLLOW).is_some() {
                 continue;
@@ -202,7 +230,7 @@ impl Mirror {
 
     /// Takes in what changed.
     fn hear(&self, changes: &mut Receiver<Change>, behind: &mut Behind) -> Result<(), LogError> {
-        let mut news = std::collections::BTreeSet::new();
+        let mut news = BTreeSet::new();
         loop {
             match changes.try_recv() {
                 Ok(Change::Entry { process, .. } | Change::Branches { process }) => drop(news.insert(process)),
@@ -254,14 +282,17 @@ impl Mirror {
         let ranges = bundled.ranges.clone();
         let kept = tokio::task::spawn_blocking(move || {
             let log = mirror.world.log();
-            let transaction = mirror.settings.sign(&bundled.data, bundled.tags, terms.clone())?;
-            log.keep_bundle(&transaction, &bundled.data, (&bundled.ranges, &bundled.modules), terms.height, rewound)
+            let carrier = mirror.settings.sign(&bundled.data, bundled.tags, terms.clone())?;
+            log.keep_bundle(&carrier, &bundled.data, (&bundled.ranges, &bundled.modules), terms.height, rewound)
         });
         let number = kept.await.unwrap_or(Ok(None))?;
         behind.last = ranges.last().map(|range| range.process);
         (behind.since, behind.more) = (full.then(Instant::now), full);
         for range in &ranges {
             self.look(behind, &range.process)?;
+            if self.is_checkpoint_due(&range.process)? {
+                behind.checkpoints.insert(range.process);
+            }
         }
         if let Some(number) = number {
             let slots: u64 = ranges.iter().map(|range| range.last - range.first + 1).sum();

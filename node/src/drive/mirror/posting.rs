@@ -13,7 +13,7 @@ use tracing::{debug, info, warn};
 
 use super::shown::Showing;
 use super::{FIRST_RETRY_MS, Failure, LAST_RETRY_MS, Settings};
-use crate::arweave::{GatewayError, Status};
+use crate::arweave::{Carrier, GatewayError, Status};
 use crate::drive::World;
 use crate::store::{Bundle, BundleState};
 
@@ -124,7 +124,7 @@ impl Shared {
                 Ok(Step::Wait) => self.showing.went_well(bundle),
                 Err(Failure::Log(cause)) => return Err(cause),
                 Err(Failure::Gateway(cause)) => {
-                    warn!(bundle = bundle.number, transaction = %bundle.transaction.id, %cause, "it is tried again");
+                    warn!(bundle = bundle.number, carrier = %bundle.carrier.id(), %cause, "it is tried again");
                     self.showing.bundle_failed(bundle, &cause.to_string());
                 }
             }
@@ -150,39 +150,55 @@ impl Shared {
 
     async fn post(&self, way: &mut Way) -> Result<Step, Failure> {
         let gateway = &self.settings.gateway;
-        if let Err(cause) = gateway.post(&way.bundle.transaction).await {
-            let refused = matches!(cause, GatewayError::Refused { .. });
-            // Some refuse what they have; and what was refused for its age can be signed anew.
-            if !refused || gateway.status(&way.bundle.transaction.id).await? == Status::Unknown {
-                return match refused && self.sign_anew(way).await? {
-                    true => Ok(Step::Forward),
-                    false => Err(cause.into()),
-                };
+        let id = way.bundle.carrier.id();
+        if let Carrier::Transaction(transaction) = way.bundle.carrier.clone() {
+            if let Err(cause) = gateway.post(&transaction).await {
+                let refused = matches!(cause, GatewayError::Refused { .. });
+                // Some refuse what they have; and what was refused for its age can be signed anew.
+                if !refused || gateway.status(&id).await? == Status::Unknown {
+                    return match refused && self.sign_anew(way).await? {
+                        true => Ok(Step::Forward),
+                        false => Err(cause.into()),
+                    };
+                }
             }
+            let data = self.data(&way.bundle).await?;
+            gateway.post_data(&transaction, &data, &mut way.next_piece).await?;
+        } else {
+            self.post_item(way).await?;
         }
-        let data = self.data(&way.bundle).await?;
-        gateway.post_data(&way.bundle.transaction, &data, &mut way.next_piece).await?;
-        debug!(bundle = way.bundle.number, transaction = %way.bundle.transaction.id, "a bundle is posted");
+        debug!(bundle = way.bundle.number, carrier = %id, "a bundle is posted");
         way.bundle.state = BundleState::Posted;
         self.keep(&way.bundle).await?;
         Ok(Step::Forward)
     }
 
+    /// Sends an item to the bundler. It costs nothing to do so again.
+    async fn post_item(&self, way: &Way) -> Result<(), Failure> {
+        let Carrier::Item { id, head, .. } = &way.bundle.carrier else { return Ok(()) };
+        let bytes = [&head[..], &self.data(&way.bundle).await?].concat();
+        let bundler = self.settings.bundler.as_ref().unwrap_or(&self.settings.gateway);
+        Ok(bundler.post_item(id, bytes).await?)
+    }
+
     /// All of it is posted again: something of it did not come through.
     async fn post_again(&self, way: &mut Way) -> Result<(), Failure> {
         way.next_piece = 0;
-        self.settings.gateway.post(&way.bundle.transaction).await.or_else(|cause| match cause {
+        let Carrier::Transaction(transaction) = &way.bundle.carrier else { return self.post_item(way).await };
+        self.settings.gateway.post(transaction).await.or_else(|cause| match cause {
             // It may have it.
             GatewayError::Refused { .. } => Ok(()),
             cause => Err(cause),
         })?;
         let data = self.data(&way.bundle).await?;
-        self.settings.gateway.post_data(&way.bundle.transaction, &data, &mut way.next_piece).await?;
+        self.settings.gateway.post_data(transaction, &data, &mut way.next_piece).await?;
         Ok(())
     }
 
     async fn watch(&self, way: &mut Way) -> Result<Step, Failure> {
-        let status = self.settings.gateway.status(&way.bundle.transaction.id).await?;
+        let (gateway, id) = (&self.settings.gateway, way.bundle.carrier.id());
+        let is_item = matches!(way.bundle.carrier, Carrier::Item { .. });
+        let status = if is_item { gateway.item_status(&id).await? } else { gateway.status(&id).await? };
         self.showing.confirmed(&way.bundle, status);
         if status != Status::Unknown {
             (way.in_vain, way.unknown) = (0, None);
@@ -208,10 +224,14 @@ impl Shared {
             Status::Unknown => {
                 let unknown = way.unknown.get_or_insert_with(Instant::now).elapsed();
                 way.in_vain += 1;
-                if !way.in_vain.is_multiple_of(LOOKS_IN_VAIN) {
+                // Bundlers take their time.
+                if !way.in_vain.is_multiple_of(LOOKS_IN_VAIN) || (is_item && unknown < LOST_TIME) {
                     return Ok(Step::Wait);
                 }
-                info!(bundle = way.bundle.number, transaction = %way.bundle.transaction.id, "the gateway lost it");
+                info!(bundle = way.bundle.number, carrier = %id, "the gateway does not know of it");
+                if is_item {
+                    way.unknown = None;
+                }
                 if unknown < LOST_TIME || !self.sign_anew(way).await? {
                     self.post_again(way).await?;
                 }
@@ -223,14 +243,14 @@ impl Shared {
     /// Whether the gateway gives the data that was posted is the only word of it that counts.
     async fn read_back(&self, way: &mut Way, height: u64) -> Result<Step, Failure> {
         let data = self.data(&way.bundle).await?;
-        let id = way.bundle.transaction.id;
+        let id = way.bundle.carrier.id();
         let wrong = match self.settings.gateway.data(&id, data.len()).await {
             Ok(read) if read == data => {
                 let _alone = self.landing.lock().await;
                 let (world, landed) = (self.world.clone(), way.bundle.clone());
                 let kept = tokio::task::spawn_blocking(move || world.log().landed(&landed, height)).await;
                 kept.unwrap_or(Ok(()))?;
-                info!(bundle = way.bundle.number, transaction = %id, height, "a bundle is on Arweave");
+                info!(bundle = way.bundle.number, carrier = %id, height, "a bundle is on Arweave");
                 return Ok(Step::Landed);
             }
             Err(cause) if cause.passes() => return Err(cause.into()),
@@ -240,12 +260,13 @@ impl Shared {
         // Its pieces may not have come through.
         self.post_again(way).await?;
         let url = self.settings.gateway.url().to_string();
-        let cause = format!("it says that transaction {id} is in block {height}, and does not give it back: {wrong}");
+        let cause = format!("it says that {id} is in block {height}, and does not give it back: {wrong}");
         Err(GatewayError::Garbage { url, what: "data", cause }.into())
     }
 
     /// Signs a transaction anew, if the one before can't be mined any more; says whether it did.
     async fn sign_anew(&self, way: &mut Way) -> Result<bool, Failure> {
+        let Carrier::Transaction(old) = &way.bundle.carrier else { return Ok(false) };
         let height = self.settings.gateway.height().await?;
         let signed_at = way.bundle.signed_at;
         // A height that is much lower is that of another chain.
@@ -255,13 +276,13 @@ impl Shared {
         }
         let data = self.data(&way.bundle).await?;
         let terms = self.settings.terms(data.len()).await?;
-        let (settings, tags) = (self.settings.clone(), way.bundle.transaction.tags.clone());
+        let (settings, tags) = (self.settings.clone(), old.tags.clone());
         let mut bundle = Bundle { signed_at: terms.height, state: BundleState::Signed, ..way.bundle.clone() };
         let signed = tokio::task::spawn_blocking(move || settings.sign(&data, tags, terms)).await;
         let stopping = |_| Failure::Log(LogError::Database("the node is stopping".into()));
-        bundle.transaction = signed.map_err(stopping)??;
+        bundle.carrier = signed.map_err(stopping)??;
         self.keep(&bundle).await?;
-        info!(bundle = bundle.number, transaction = %bundle.transaction.id, "signed anew: the one before is too old");
+        info!(bundle = bundle.number, carrier = %bundle.carrier.id(), "signed anew: the one before is too old");
         *way = Way { bundle, next_piece: 0, in_vain: 0, unknown: None };
         Ok(true)
     }

@@ -15,7 +15,7 @@ use crate::store::{Bundle, BundleState, Landed, Store};
 /// A bundle on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShownBundle {
-    /// The transaction.
+    /// The transaction or item.
     pub id: Id,
     /// How many slots are in it, and of how many processes.
     pub slots: u64,
@@ -34,7 +34,7 @@ pub struct ShownBundle {
 /// All of it.
 #[derive(Clone, Debug)]
 pub struct Shown {
-    /// The gateway.
+    /// The gateway, or the bundler.
     pub url: String,
     /// Who pays.
     pub wallet: Address,
@@ -67,7 +67,8 @@ pub(super) struct Showing {
 
 impl Showing {
     pub(super) fn new(settings: &Settings) -> Showing {
-        Showing { url: settings.gateway.url().to_string(), wallet: settings.wallet.address(), state: Arc::default() }
+        let url = settings.bundler.as_ref().unwrap_or(&settings.gateway).url().to_string();
+        Showing { url, wallet: settings.wallet.address(), state: Arc::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -104,15 +105,15 @@ impl Showing {
     pub(super) fn bundle(&self, bundle: &Bundle) {
         let mut state = self.state();
         let shown = state.bundles.entry(bundle.number).or_insert_with(|| ShownBundle {
-            id: bundle.transaction.id,
+            id: bundle.carrier.id(),
             slots: bundle.slots(),
             processes: bundle.ranges.len(),
-            bytes: bundle.transaction.data_size,
+            bytes: bundle.carrier.data_size(),
             state: bundle.state,
             confirmations: None,
             error: None,
         });
-        (shown.id, shown.state) = (bundle.transaction.id, bundle.state);
+        (shown.id, shown.state) = (bundle.carrier.id(), bundle.state);
     }
 
     /// Its last step did not fail.

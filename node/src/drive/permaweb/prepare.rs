@@ -70,7 +70,7 @@ async fn prepare(world: &World, submission: &mut Submission) -> Result<Result<()
                 return Ok(Ok(()));
             }
             let by_value = item.tag(BASE_LAYER).is_none() && item.tag(BY_REFERENCE).is_none();
-            if by_value && matches!(lookup::item(world, &named).await?, Found::Item(_)) {
+            if by_value && matches!(lookup::item_or_on_arweave(world, &named).await?, Found::Item(_)) {
                 return Ok(Ok(()));
             }
             (process, vec![named])
@@ -108,9 +108,14 @@ fn usual_depth(world: &World) -> u64 {
 /// What is known of data: of an item that is here or at peers, or of a transaction of Arweave.
 async fn resolve(world: &World, asks: &DataItem, id: &Id, depth: u64) -> Result<Result<Reference, Refusal>, LogError> {
     if asks.tag(BASE_LAYER).is_none()
-        && let Found::Item(item) = lookup::item(world, id).await?
+        && let Found::Item(item) = lookup::item_or_on_arweave(world, id).await?
     {
         return Ok(Reference::of_item(&item).map_err(|cause| Refusal::Invalid(cause.to_string())));
+    }
+    if asks.tag(BASE_LAYER).is_none()
+        && let Some(reference) = world.permaweb().large_item(id).await
+    {
+        return Ok(Ok(reference));
     }
     let busy = |text: String| Ok(Err(Refusal::Busy(text)));
     match chain::transaction(world, id).await? {

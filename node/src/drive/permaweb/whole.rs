@@ -5,13 +5,14 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+use ao_protocol::id::{Digest, Id};
 use ao_protocol::item::MAX_ITEM_BYTES;
-use ao_protocol::reference::{Named, Seal, Sha384};
-use sha2::Digest;
+use ao_protocol::reference::{MAX_REFERENCED_BYTES, Named, Reference, Seal, Sha384};
+use sha2::Digest as _;
 use tracing::debug;
 
 use super::{Lacking, Permaweb, World, standard_pieces};
-use crate::arweave::Gateway;
+use crate::arweave::{Gateway, ToldItem};
 use crate::drive::lookup::{self, Found};
 use crate::store::{DataRoot, FilePiece};
 
@@ -79,6 +80,47 @@ impl Permaweb {
             Ok(intact)
         });
         done.await.unwrap_or_else(|_| Err(Lacking::Nowhere("the node is stopping".into())))
+    }
+}
+
+impl Permaweb {
+    /// What is known of an item that the gateway has and that is too large for nodes to hold: its data is fetched for
+    /// its hash, and stays.
+    pub(super) async fn large_item(&self, id: &Id) -> Option<Reference> {
+        let told = self.gateway()?.item(id).await.ok()??;
+        if told.heads.is_empty() || told.size > MAX_REFERENCED_BYTES {
+            return None;
+        }
+        let found = self.download_unsealed(id, &told).await;
+        found.inspect_err(|cause| debug!(%id, %cause, "an item did not come from the gateway")).ok()
+    }
+
+    async fn download_unsealed(&self, id: &Id, told: &ToldItem) -> Result<Reference, Lacking> {
+        let Some(gateway) = self.gateway() else { return Err(Lacking::Nowhere("there is no gateway".into())) };
+        // Until its hash is known it goes by its id.
+        let by_id = Named { id: *id, size: told.size, seal: Seal::Root(Digest::from(id.to_bytes())) };
+        self.0.files.make_room(&by_id).map_err(Lacking::Disk)?;
+        let part = self.0.files.part(&by_id);
+        let mut file = File::create(&part)?;
+        let mut hasher = sha2::Sha384::new();
+        let write = |bytes: &[u8]| {
+            hasher.update(bytes);
+            file.write_all(bytes)
+        };
+        if let Err(cause) = gateway.download(id, told.size, write).await {
+            self.0.files.remove(&by_id)?;
+            return Err(Lacking::Nowhere(cause.to_string()));
+        }
+        let hash = Sha384(hasher.finalize().into());
+        let verified = |head: &Vec<u8>| Reference::of_head(head, told.size, hash).ok();
+        let Some(reference) = told.heads.iter().find_map(verified).filter(|found| found.named().id == *id) else {
+            self.0.files.remove(&by_id)?;
+            return Err(Lacking::Nowhere(format!("{} gave an item that is not signed so", gateway.url())));
+        };
+        let named = reference.named();
+        std::fs::rename(&part, self.0.files.part(&named))?;
+        self.0.files.finish(&named)?;
+        Ok(reference)
     }
 }
 
