@@ -1,6 +1,10 @@
 //! A compute unit that comes late begins with the state that others attested, and fills in what was before it; one that
 //! is sent a wrong state does not take it.
 
+use ao_node::arweave::Gateway;
+use ao_protocol::item::ItemBuilder;
+use ao_protocol::mirror::checkpoint::LOG_CHECKPOINT;
+use ao_tests::arweave::{alone, landed, mirror_arguments, outcome_chain, restore};
 use ao_tests::nodes::{Liar, TestNode, User, wait_for_async};
 use serde_json::Value;
 
@@ -140,4 +144,56 @@ async fn a_wrong_checkpoint_is_refused() {
     let race = network.race(&late).await;
     assert!(race["began_with"].is_null(), "{race}");
     assert!(late.log().contains("a wrong checkpoint was refused"), "{}", late.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_comes_back_from_arweave_is_begun_with_a_checkpoint_from_there() {
+    let gateway = TestNode::start_with("none", None, &["--dev-chain"]);
+    let join = gateway.multiaddr.clone();
+    let more = [mirror_arguments(&gateway.url, "200000"), vec!["--mirror-checkpoint-slots", "50"]].concat();
+    let scheduler = TestNode::start_with("su", Some(&join), &more);
+    let computers = [TestNode::start("cu", Some(&join)), TestNode::start("cu", Some(&join))];
+    let (_, peers) = scheduler.get("/ao/peers").await.unwrap();
+    let user = User::default();
+    // It says whose word counts: nobody else knows it when all of them are gone.
+    let units = computers.each_ref().map(|unit| unit.address.as_str()).join(",");
+    let item = ItemBuilder::new().tag("Type", "Process").tag("Module", peers["module"].as_str().unwrap());
+    let item = user.sign(item.tag("Scheduler", scheduler.address.clone()).tag("Compute-Authority", units).data(" "));
+    assert_eq!(scheduler.post("/su", item.bytes().to_vec()).await.unwrap().0, 201);
+    let process = item.id().to_string();
+    let client = Gateway::new(&gateway.url).unwrap();
+    let mut slots = 1;
+    wait_for_async("a checkpoint is on Arweave", async || {
+        for _ in 0..50 {
+            let item = user.eval(&process, WORK);
+            assert_eq!(scheduler.post("/su", item.bytes().to_vec()).await.unwrap().0, 201);
+            slots += 1;
+        }
+        for unit in &computers {
+            outcome_chain(unit, &process, slots - 1).await;
+        }
+        let tags = [("Type", LOG_CHECKPOINT), ("Process", process.as_str())];
+        (!client.find(&tags, None).await.unwrap().found.is_empty()).then_some(())
+    })
+    .await;
+    landed(&scheduler, slots as u64).await;
+    let (log, chain) =
+        (scheduler.slots(&process).await.unwrap(), outcome_chain(&computers[0], &process, slots - 1).await);
+    drop((scheduler, computers));
+    let folder = tempfile::tempdir().unwrap();
+    let report = restore(&gateway.url, &["--process", &process], folder.path());
+    let slot = report["checkpoints"][&process].as_u64().unwrap_or_else(|| panic!("{report:#}"));
+    assert_eq!((&report["processes"][&process], &report["refused"]), (&(slots - 1).into(), &Value::Array(vec![])));
+    let restored = alone(folder.path(), &[]);
+    assert_eq!(outcome_chain(&restored, &process, slots - 1).await, chain);
+    assert_eq!(restored.slots(&process).await.unwrap(), log);
+    let said = restored.log();
+    let began = format!("began with a checkpoint from Arweave process={process} slot={slot} ");
+    assert!(said.contains(&began) && !said.contains("brought up from=0"), "{said}");
+    // Whoever trusts nobody evaluates all of it, and comes to the same.
+    let folder = tempfile::tempdir().unwrap();
+    restore(&gateway.url, &["--process", &process], folder.path());
+    let restored = alone(folder.path(), &["--verify-from-zero"]);
+    assert_eq!(outcome_chain(&restored, &process, slots - 1).await, chain);
+    assert!(!restored.log().contains("from Arweave"));
 }

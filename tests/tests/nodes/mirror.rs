@@ -324,3 +324,36 @@ async fn whatever_a_gateway_does_nothing_is_lost_and_it_is_said_what_is_wrong() 
         assert!(!output.status.success(), "{next:?}: {}", String::from_utf8_lossy(&output.stdout));
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bundler_puts_the_log_on_arweave_as_well() {
+    // This gateway takes items as bundlers do; who mirrors has no wallet that pays.
+    let gateway = TestNode::start_with("none", None, &["--dev-chain"]);
+    let more = ["--arweave", &gateway.url, "--bundler", &gateway.url, "--mirror-bytes", "8000"];
+    let more = [&more[..], &["--mirror-seconds", "0", "--mirror-confirmations", "1"]].concat();
+    let mut scheduler = TestNode::start_with("su", None, &more);
+    let computer = TestNode::start("cu", Some(&scheduler.multiaddr));
+    let user = User::default();
+    let process = user.spawn_at(&scheduler).await.unwrap();
+    for n in 0..30 {
+        let item = user.eval(&process, &format!("Count = (Count or 0) + {n}"));
+        assert_eq!(scheduler.post("/su", item.bytes().to_vec()).await.unwrap().0, 201);
+        if n == 15 {
+            scheduler.restart();
+        }
+    }
+    landed(&scheduler, 31).await;
+    let shown = mirror(&scheduler).await;
+    assert_eq!((&shown["wallet"], &shown["url"]), (&json!(scheduler.address), &json!(gateway.url)));
+    assert!(shown["landed"]["bundles"].as_u64() > Some(2), "{shown:#}");
+    wait_for_async("the compute unit has all of it", async || {
+        (computer.slots(&process).await.ok()?.len() == 31).then_some(())
+    })
+    .await;
+    let before = logs(&scheduler, &computer, std::slice::from_ref(&process)).await;
+    drop((scheduler, computer));
+    let folder = tempfile::tempdir().unwrap();
+    let report = restore(&gateway.url, &["--process", &process], folder.path());
+    assert_eq!((&report["processes"][&process], &report["refused"]), (&json!(30), &json!([])), "{report:#}");
+    comes_to_the_same(folder.path(), &before).await;
+}

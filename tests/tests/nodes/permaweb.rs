@@ -5,12 +5,14 @@ use std::io::Read;
 use std::time::Duration;
 
 use ao_node::arweave::{Gateway, Status};
-use ao_protocol::id::Id;
-use ao_protocol::item::ItemBuilder;
+use ao_protocol::id::{Id, encode_base64url};
+use ao_protocol::item::{DataItem, ItemBuilder};
 use ao_protocol::transaction::TransactionBuilder;
 use ao_tests::arweave::{Lines, alone, landed, mirror_arguments, outcome_chain, post, post_with_data, restore, wallet};
 use ao_tests::nodes::{TestNode, User, wait_for, wait_for_async};
-use serde_json::Value;
+use axum::Router;
+use axum::routing::{get, post as posted};
+use serde_json::{Value, json};
 
 /// Several pieces, and a last one that is shorter.
 const LINES: u64 = 40_000;
@@ -242,4 +244,82 @@ async fn what_was_read_is_read_again_after_a_restore() {
     assert_eq!(restored.slots(&process).await.unwrap(), slots);
     let (_, state) = restored.get(&format!("/cu/state/{process}?name=Read")).await.unwrap();
     assert_eq!(state["State"], Lines::line(777));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_of_its_own_has_heights_items_and_transactions_from_its_gateway() {
+    let gateway = TestNode::start_with("none", None, &["--dev-chain"]);
+    let client = Gateway::new(&gateway.url).unwrap();
+    let node = TestNode::start_with("mu,su,cu", None, &["--arweave", &gateway.url]);
+    let user = User::default();
+    let process = user.spawn(&node, &node.address, &node.address).await.unwrap();
+    user.type_in(&node, &node, &process, "ao.addAssignable(function() return true end)").await.unwrap();
+    let note = user.sign(ItemBuilder::new().tag("Type", "Note").data("in a bundle"));
+    assert_eq!(gateway.post("/tx", note.bytes().to_vec()).await.unwrap().0, 200);
+    let assign = async |id: &str, flags: &str| {
+        node.post(&format!("/mu?process-id={process}&assign={id}{flags}"), Vec::new()).await.unwrap()
+    };
+    let (status, answer) = assign(&note.id().to_string(), "").await;
+    assert_eq!(status, 202, "{answer}");
+    assert_eq!(user.type_in(&node, &node, &process, "Inbox[#Inbox].Data").await.unwrap(), "in a bundle");
+    // On Arweave itself a transaction has to be as old as ao's schedulers ask for.
+    let id = post_text(&client, "a text").await;
+    let (status, answer) = assign(&id, "&base-layer").await;
+    assert!(status == 502 && answer["error"].as_str().unwrap().contains("Not enough confirmations"), "{answer}");
+    assert_eq!(gateway.get("/mine/20").await.unwrap().0, 200);
+    let (status, answer) = assign(&id, "&base-layer").await;
+    assert_eq!(status, 202, "{answer}");
+    assert_eq!(user.type_in(&node, &node, &process, &format!("ao.data('{id}'):read()")).await.unwrap(), "a text");
+    wait_for_async("the height is the gateway's", async || {
+        let (_, time) = node.get("/su/timestamp").await.ok()?;
+        (time["block_height"].as_str()?.parse::<u64>().ok()? >= 20).then_some(())
+    })
+    .await;
+}
+
+/// A gateway that has one item, larger than any that nodes hold, and tells of it what is told it.
+async fn with_one_item(head: &DataItem, data: Vec<u8>) -> String {
+    let node = json!({
+        "id": head.id().to_string(),
+        "signature": encode_base64url(head.signature()),
+        "anchor": head.anchor().map(|anchor| encode_base64url(anchor)).unwrap_or_default(),
+        "recipient": "",
+        "owner": { "key": encode_base64url(head.owner()) },
+        "tags": head.tags(),
+        "data": { "size": data.len().to_string() },
+    });
+    let answer = json!({ "data": { "transactions": { "edges": [{ "node": node }] } } }).to_string();
+    let router =
+        Router::new().route("/graphql", posted(async move || answer)).route("/raw/{id}", get(async move || data));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    url
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_item_that_no_node_can_hold_is_read_by_reference() {
+    let mut data = Vec::new();
+    Lines::new(12 << 20).read_to_end(&mut data).unwrap();
+    let builder = ItemBuilder::new().anchor([3; 32]).tag("Name", "large");
+    let head = builder.sign_head(&data, &wallet()).unwrap();
+    let id = head.id().to_string();
+    let mut other = data.clone();
+    other[7_000_000] ^= 1;
+    for (data, taken) in [(other, false), (data, true)] {
+        let url = with_one_item(&head, data).await;
+        let node = TestNode::start_with("mu,su,cu", None, &["--arweave", &url]);
+        let user = User::default();
+        let process = user.spawn(&node, &node.address, &node.address).await.unwrap();
+        let path = format!("/mu?process-id={process}&assign={id}");
+        let (status, answer) = node.post(&path, Vec::new()).await.unwrap();
+        if !taken {
+            assert_eq!(status, 502, "{answer}");
+            continue;
+        }
+        assert_eq!(status, 202, "{answer}");
+        let read = format!("local d = ao.data('{id}') return d.size .. d:read(32 * 300000, 31)");
+        let said = user.type_in(&node, &node, &process, &read).await.unwrap();
+        assert_eq!(said, format!("{}{}", 12 << 20, Lines::line(300_000)));
+    }
 }
