@@ -8,7 +8,7 @@ use crate::certificate::{Certificate, MAX_CERTIFICATE_BYTES};
 use crate::id::Id;
 use crate::item::{DataItem, ItemError, VerifiedItem};
 use crate::origin::{DeliveryId, Origin};
-use crate::reference::{self, Named, REFERENCES, Reference, ReferenceError};
+use crate::reference::ReferenceError;
 use crate::wire::{EntryBytes, ItemBytes};
 
 /// Most bytes of an `Assign`: with it, an entry of the largest item still fits into a response.
@@ -70,7 +70,7 @@ impl Entry {
         bytes: &EntryBytes,
         item: impl Fn(Vec<u8>) -> Result<VerifiedItem, ItemError>,
     ) -> Result<Entry, EntryError> {
-        Entry::read(bytes, item)
+        Entry::read(bytes, item)?.with_verified_references()
     }
 
     /// Reads what this node verified before it stored it.
@@ -88,11 +88,20 @@ impl Entry {
         let assignment = Assignment::read(part("assignment", &bytes.assignment)?)?;
         let body = bytes.item.as_ref().map(|body| part("item", body)).transpose()?;
         let proof = bytes.proof.as_ref().map(|proof| part("proof", proof)).transpose()?;
-        Entry::assemble(assignment, body, proof, bytes.certificate.clone())
+        Entry::put_together(assignment, body, proof, bytes.certificate.clone())
     }
 
     /// Puts verified parts together, if they belong together.
     pub fn assemble(
+        assignment: Assignment,
+        item: Option<VerifiedItem>,
+        proof: Option<VerifiedItem>,
+        certificate: Option<Box<Certificate>>,
+    ) -> Result<Entry, EntryError> {
+        Entry::put_together(assignment, item, proof, certificate)?.with_verified_references()
+    }
+
+    fn put_together(
         assignment: Assignment,
         item: Option<VerifiedItem>,
         proof: Option<VerifiedItem>,
@@ -120,71 +129,6 @@ impl Entry {
         Entry { item: assignment.item.clone(), assignment, proof: None, certificate: None }
     }
 
-    /// What carries the origin of what was pushed: the item, or the `Assign` that asked for one from elsewhere.
-    pub fn carrier(&self) -> &VerifiedItem {
-        self.proof.as_ref().filter(|_| self.is_from_elsewhere()).unwrap_or(&self.item)
-    }
-
-    /// Whether the item is none of this process's own, so that the assignment alone stands for it.
-    pub fn is_from_elsewhere(&self) -> bool {
-        self.proof.is_some() && !self.has_references()
-    }
-
-    fn has_references(&self) -> bool {
-        self.proof.as_ref().is_some_and(|proof| proof.tag("Type") == Some(REFERENCES))
-    }
-
-    /// What is known of data that this slot names and that is not in the log.
-    pub fn references(&self) -> Result<Vec<Reference>, ReferenceError> {
-        match &self.proof {
-            Some(references) if self.has_references() => reference::read(references),
-            _ => Ok(Vec::new()),
-        }
-    }
-
-    /// For an `Assign` by reference: what it assigns.
-    pub fn assigned_reference(&self) -> Result<Option<Reference>, ReferenceError> {
-        if self.slot() == 0 { Ok(None) } else { Ok(self.references()?.pop()) }
-    }
-
-    /// Data that the process may read from this slot on.
-    pub fn named(&self) -> Result<Vec<Named>, ReferenceError> {
-        match self.is_from_elsewhere() {
-            true => Ok(vec![Named::of_item(&self.item)]),
-            false => Ok(self.references()?.iter().map(Reference::named).collect()),
-        }
-    }
-
-    /// The ids by which the slot is asked for: that of its item, and of what an `Assign` by reference assigns.
-    pub fn known_as(&self) -> impl Iterator<Item = Id> {
-        // It was checked when the entry was read.
-        let reference = self.assigned_reference().ok().flatten().map(|reference| reference.named().id);
-        std::iter::once(self.item.id()).chain(reference)
-    }
-
-    fn check_references(&self, references: &VerifiedItem) -> Result<(), EntryError> {
-        let statement = &self.assignment.statement;
-        if references.bytes().len() > MAX_ASSIGN_BYTES {
-            return Err(EntryError::Mismatch("the references are too large"));
-        }
-        if references.address() != self.assignment.item.address() || references.target() != Some(statement.process) {
-            return Err(EntryError::Mismatch("the references are not its scheduler's, or for another process"));
-        }
-        let wanted = match statement.slot {
-            0 => reference::of_spawn(&self.item)?,
-            _ if self.item.target() != Some(statement.process) || self.item.tag("Type") != Some("Assign") => {
-                return Err(EntryError::Mismatch("only an Assign for this process and a spawn have references"));
-            }
-            _ => self.item.tag("Message").and_then(|id| id.parse().ok()).into_iter().collect(),
-        };
-        let named: Vec<Id> = self.named()?.iter().map(|named| named.id).collect();
-        if named == wanted && !named.is_empty() {
-            Ok(())
-        } else {
-            Err(EntryError::Mismatch("the references are to other data than is named"))
-        }
-    }
-
     /// Whether the parts belong together.
     fn check(&self) -> Result<(), EntryError> {
         let statement = &self.assignment.statement;
@@ -201,10 +145,11 @@ impl Entry {
             };
         }
         let expected = statement.message.unwrap_or(statement.process);
-        if self.item.id() != expected {
+        if self.item.id() != expected && !self.is_by_reference() {
             return Err(EntryError::Mismatch("the item is not the one that the assignment names"));
         }
-        if (statement.slot == 0) != statement.message.is_none() {
+        if (statement.slot == 0) != statement.message.is_none() || (statement.slot > 0 && expected == statement.process)
+        {
             return Err(EntryError::Mismatch("slot 0 is the process itself and no other slot is"));
         }
         let carrier = self.carrier();
@@ -237,7 +182,7 @@ impl Entry {
             _ => {}
         }
         match &self.proof {
-            Some(references) if self.has_references() => self.check_references(references),
+            Some(_) if self.has_references() => self.check_references(),
             Some(_) if statement.slot == 0 => Err(EntryError::Mismatch("a process came with a request to assign it")),
             Some(_) if self.item.target() == Some(statement.process) => {
                 Err(EntryError::Mismatch("a message for this process came with a request to assign it"))

@@ -34,6 +34,7 @@ pub mod outcome;
 pub mod process;
 pub mod race;
 pub mod reference;
+mod referring;
 pub mod repair;
 pub mod resume;
 #[cfg(test)]

@@ -35,6 +35,10 @@ pub const ON_BOOT: &str = "On-Boot";
 pub const BASE_LAYER: &str = "Base-Layer";
 /// Tag of an `Assign` of an item whose data is to be read and not to be a part of the message.
 pub const BY_REFERENCE: &str = "By-Reference";
+/// Tag of the item that holds references: the spawn or `Assign` that they are for.
+pub const ASSIGNED_BY: &str = "For";
+/// Most bytes of the item that holds references.
+pub const MAX_REFERENCES_BYTES: usize = 64 * 1024;
 /// Most references that one spawn may have.
 pub const MAX_REFERENCES: usize = 8;
 /// Most bytes of data that is referred to: no node keeps more of one.
@@ -131,6 +135,9 @@ pub enum ReferenceError {
     /// An id that is none.
     #[error("tag {DATA_REFERENCE} has the value {0:?}; expected ids joined by commas")]
     Id(String),
+    /// More is known of them than a log takes.
+    #[error("the references have {0} bytes; at most {MAX_REFERENCES_BYTES} are allowed")]
+    Size(usize),
     /// More data than nodes keep.
     #[error("the data of {id} has {size} bytes; at most {MAX_REFERENCED_BYTES} can be referred to")]
     TooLarge {
@@ -155,12 +162,32 @@ impl Reference {
 
     /// The reference to an item of which the head is at hand, and size and hash of its data; verifies its signature.
     pub fn of_head(head: &[u8], size: u64, sha384: Sha384) -> Result<Reference, ReferenceError> {
+        Reference::unverified(head, size, sha384)?.verify()
+    }
+
+    fn unverified(head: &[u8], size: u64, sha384: Sha384) -> Result<Reference, ReferenceError> {
         let head = DataItem::decode(head)?;
         if !head.data().is_empty() {
             return Err(ReferenceError::Form("something follows the head of an item".into()));
         }
-        head.verify_head(size, &sha384.0)?;
         Ok(Reference::Item { head, size, sha384 })
+    }
+
+    /// Checks the signature.
+    fn verify(self) -> Result<Reference, ReferenceError> {
+        match &self {
+            Reference::Transaction(transaction) => transaction.verify()?,
+            Reference::Item { head, size, sha384 } => head.verify_head(*size, &sha384.0)?,
+        }
+        Ok(self)
+    }
+
+    /// Whom the transaction or item is addressed to.
+    pub fn target(&self) -> Option<Id> {
+        match self {
+            Reference::Transaction(transaction) => transaction.target.map(|target| Id::from(target.to_bytes())),
+            Reference::Item { head, .. } => head.target(),
+        }
     }
 
     /// The data that it refers to.
@@ -190,14 +217,14 @@ impl Reference {
     fn from_json(value: &Value) -> Result<Reference, ReferenceError> {
         let form = |text: &str| ReferenceError::Form(text.to_string());
         let reference = if let Some(transaction) = value.get("transaction") {
-            Reference::of_transaction(Transaction::verify_json(transaction.to_string().as_bytes())?)
+            Reference::of_transaction(Transaction::read_json(transaction.to_string().as_bytes())?)
         } else {
             let item = value.get("item").ok_or_else(|| form("neither a transaction nor an item"))?;
             let text = |name: &str| item.get(name).and_then(Value::as_str).ok_or_else(|| form("an item lacks a field"));
             let bytes = |name: &str| decode_base64url(text(name)?).map_err(|cause| form(&cause.to_string()));
             let sha384 = bytes("sha384")?.try_into().map(Sha384).map_err(|_| form("SHA-384 has 48 bytes"))?;
             let size = text("size")?.parse().map_err(|_| form("the size of an item is no number"))?;
-            Reference::of_head(&bytes("head")?, size, sha384)?
+            Reference::unverified(&bytes("head")?, size, sha384)?
         };
         match reference.named() {
             Named { size, .. } if size <= MAX_REFERENCED_BYTES => Ok(reference),
@@ -208,6 +235,11 @@ impl Reference {
 
 /// Reads and verifies references.
 pub fn read(item: &DataItem) -> Result<Vec<Reference>, ReferenceError> {
+    read_own(item)?.into_iter().map(Reference::verify).collect()
+}
+
+/// Reads references that this node verified before it stored them.
+pub fn read_own(item: &DataItem) -> Result<Vec<Reference>, ReferenceError> {
     let list: Vec<Value> =
         serde_json::from_slice(item.data()).map_err(|cause| ReferenceError::Form(cause.to_string()))?;
     if list.len() > MAX_REFERENCES {
@@ -216,8 +248,13 @@ pub fn read(item: &DataItem) -> Result<Vec<Reference>, ReferenceError> {
     list.iter().map(Reference::from_json).collect()
 }
 
-/// The item that holds references for a slot of a process, signed by its scheduler.
-pub fn write(process: Id, references: &[Reference], scheduler: &dyn Signer) -> Result<VerifiedItem, ReferenceError> {
+/// The item that holds references for a spawn or an `Assign`, for a slot of its process, signed by its scheduler.
+pub fn write(
+    process: Id,
+    asks: Id,
+    references: &[Reference],
+    scheduler: &dyn Signer,
+) -> Result<VerifiedItem, ReferenceError> {
     let list: Vec<Value> = references.iter().map(Reference::to_json).collect();
     let item = ItemBuilder::new()
         .target(process)
@@ -225,8 +262,13 @@ pub fn write(process: Id, references: &[Reference], scheduler: &dyn Signer) -> R
         .tag("Variant", "ao.TN.1")
         .tag("Type", REFERENCES)
         .tag("Content-Type", "application/json")
+        .tag(ASSIGNED_BY, asks.to_string())
         .data(Value::from(list).to_string());
-    Ok(item.sign(scheduler)?)
+    let item = item.sign(scheduler)?;
+    match item.bytes().len() {
+        bytes if bytes > MAX_REFERENCES_BYTES => Err(ReferenceError::Size(bytes)),
+        _ => Ok(item),
+    }
 }
 
 /// The data that a spawn names, each id once.
@@ -267,7 +309,8 @@ mod tests {
     #[test]
     fn references_are_read_as_they_were_written() {
         let references = references();
-        let item = write(Id::from([3; 32]), &references, &Wallet::ed25519_from_seed([9; 32])).unwrap();
+        let item =
+            write(Id::from([3; 32]), Id::from([4; 32]), &references, &Wallet::ed25519_from_seed([9; 32])).unwrap();
         assert_eq!(read(&item).unwrap(), references);
         let sizes: Vec<u64> = references.iter().map(|reference| reference.named().size).collect();
         assert_eq!(sizes, [3, 0, 100, 100]);
@@ -299,6 +342,17 @@ mod tests {
         assert!(read_json(json!({})).is_err() && read_json(json!([{}])).is_err());
         let many = vec![references()[0].to_json(); MAX_REFERENCES + 1];
         assert!(matches!(read_json(json!(many)), Err(ReferenceError::TooMany(9))));
+    }
+
+    #[test]
+    fn more_than_a_log_takes_is_refused() {
+        let wallet = Wallet::from_jwk(include_str!("../../tests/golden/rsa-wallet.json")).unwrap();
+        // Tags of one letter each take many times as much as text.
+        let tags = vec![Tag::new("a", "b"); 1000];
+        let transaction = TransactionBuilder { tags, ..TransactionBuilder::default() }.sign(&[1], &wallet).unwrap();
+        let references = vec![Reference::of_transaction(transaction); 3];
+        let written = write(Id::from([3; 32]), Id::from([4; 32]), &references, &wallet);
+        assert!(matches!(written, Err(ReferenceError::Size(bytes)) if bytes > MAX_REFERENCES_BYTES));
     }
 
     #[test]

@@ -24,7 +24,7 @@ impl Gateway {
         let place: Place = serde_json::from_str(&text).map_err(|cause| self.garbage(WHAT, cause))?;
         let end: Option<u64> = place.offset.parse().ok();
         // The end is its last byte.
-        match end.and_then(|end| (end + 1).checked_sub(size)).filter(|_| place.size == size.to_string()) {
+        match end.and_then(|end| end.checked_add(1)?.checked_sub(size)).filter(|_| place.size == size.to_string()) {
             Some(start) => Ok(start),
             None => Err(self.garbage(WHAT, format!("{} bytes up to {}", place.size, place.offset))),
         }

@@ -20,6 +20,8 @@ pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 pub(super) const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 /// Most bytes of what a gateway says of an error that are shown.
 pub(super) const MAX_SHOWN_BYTES: usize = 200;
+/// What the names of local networks begin with: this node's dev chain's, and arlocal's.
+const LOCAL_NETWORKS: [&str; 2] = ["ao-node.dev", "arlocal"];
 /// Highest height that is believed: numbers that are computed from it would overflow.
 const MAX_HEIGHT: u64 = 1 << 40;
 /// Bytes of data that a gateway has to give in a second, beside the time of an answer.
@@ -185,6 +187,17 @@ impl Gateway {
             height if height <= MAX_HEIGHT => Ok(height),
             height => Err(self.garbage("height", height)),
         }
+    }
+
+    /// Whether it says that it plays Arweave on a local network, where blocks are final.
+    pub async fn is_local(&self) -> Result<bool, GatewayError> {
+        #[derive(Deserialize)]
+        struct Info {
+            network: String,
+        }
+        let text = self.get_text("network", "/info").await?;
+        let info: Info = serde_json::from_str(&text).map_err(|cause| self.garbage("network", cause))?;
+        Ok(LOCAL_NETWORKS.iter().any(|local| info.network.starts_with(local)))
     }
 
     /// What a new transaction is to name as what came before it.

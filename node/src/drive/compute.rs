@@ -6,6 +6,7 @@
 //! not enough the process is *stalled at slot n*: never an outcome, as that may not depend on how fast a machine is.
 
 mod data;
+mod evaluate;
 mod join;
 mod program;
 mod record;
@@ -23,7 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ao_protocol::backoff::Backoff;
-use ao_protocol::compute::{self, Job};
+use ao_protocol::compute;
 use ao_protocol::evidence::disputed_from;
 use ao_protocol::id::Id;
 use ao_protocol::log::{Log, LogError};
@@ -37,8 +38,9 @@ use super::dry_run::{Answers, DryRun, DryRunError, DryRuns, Question, View};
 use super::repair::Follower;
 use super::room::MIN_FREE_BYTES_TO_FOLLOW;
 use super::{Change, World};
-use crate::vm::{Launcher, VmError, Worker};
-use room::{MAX_WORKERS, Place, Room};
+use crate::vm::{Launcher, Worker};
+use evaluate::grown;
+use room::{MAX_WORKERS, Room};
 use stall::Stall;
 
 /// How long a worker without work is kept.
@@ -51,6 +53,8 @@ const FIRST_RETRY_MS: u64 = 1000;
 const LAST_RETRY_MS: u64 = 5 * 60 * 1000;
 /// Wait before a slot that took too long, also with patience, is tried again.
 const STUCK_RETRY: Duration = Duration::from_secs(60 * 60);
+/// Why a process stands still for which data has to go that it reads.
+const TOO_LITTLE_ROOM: &str = "it reads more data at once than this node keeps (--data-bytes)";
 
 /// Evaluates what this node follows, until the log fails. A handle; cloning is cheap.
 #[derive(Clone)]
@@ -215,8 +219,19 @@ impl Computer {
         let mut backoff = Backoff::new(FIRST_RETRY_MS, LAST_RETRY_MS);
         // Up to this slot one at a time is evaluated, with patience.
         let mut slow = None;
+        // Data that was fetched since something was computed.
+        let mut lacked = BTreeSet::new();
         loop {
-            let stalled = match self.compute(&process, &task, slow).await {
+            let mut computed = self.compute(&process, &task, slow).await;
+            if let Err(Stall::Missing(named)) = computed {
+                computed = match self.wait_for_data(&process, &task, named).await {
+                    Ok(()) if lacked.insert(named) => continue,
+                    // It came, and had to go again for other data that is read with it.
+                    Ok(()) => Err(Stall::Reason(TOO_LITTLE_ROOM.into())),
+                    Err(cause) => Err(cause),
+                };
+            }
+            let stalled = match computed {
                 Ok(()) => None,
                 Err(Stall::Log(LogError::Full(cause))) => {
                     warn!(%process, %cause, "nothing is computed without room on the disk");
@@ -228,10 +243,6 @@ impl Computer {
                 }
                 Err(Stall::TakenBack) => continue,
                 Err(Stall::Log(cause)) => return self.0.world.fail(&cause),
-                Err(Stall::Missing(named)) => match self.wait_for_data(&process, &task, named).await {
-                    Ok(()) => continue,
-                    Err(stalled) => Some(stalled),
-                },
                 Err(Stall::Overrun { first, last, patiently: false, seconds }) => {
                     warn!(%process, first, last, seconds, "an evaluation takes too long; it is given more time");
                     slow = Some(last);
@@ -242,6 +253,7 @@ impl Computer {
             match stalled {
                 None => {
                     backoff.reset();
+                    lacked.clear();
                     self.stall(&process, None);
                     match self.0.world.log().computed(&process) {
                         Ok(computed) => {
@@ -260,7 +272,8 @@ impl Computer {
                     self.0.world.changed(Change::Stalled { process });
                     // Time may bring what is missing. New slots do not, and anybody can make them come fast.
                     let wait = Duration::from_millis(backoff.next_ms());
-                    tokio::time::sleep(if slow.is_some() { STUCK_RETRY } else { wait }).await;
+                    let is_stuck = slow.is_some() && std::mem::take(&mut lacked).is_empty();
+                    tokio::time::sleep(if is_stuck { STUCK_RETRY } else { wait }).await;
                     continue;
                 }
             }
@@ -343,7 +356,7 @@ impl Computer {
             if !patiently {
                 drop(patience.take());
             }
-            let evaluated = self.evaluate(&jobs, &mut worker, patiently).await;
+            let evaluated = self.evaluate_with_data(process, &jobs, &mut worker, patiently, rewinds).await;
             let Some(outcomes) = grown(evaluated, task, &place)? else { return Ok(()) };
             // After an error the worker starts over from what went well: one slot at a time, then more again.
             let clean = outcomes.iter().all(|outcome| outcome.error.is_none());
@@ -374,31 +387,5 @@ impl Computer {
                 Ok(Asked::Lost)
             }
         }
-    }
-
-    /// Outcomes of the first jobs, at least one.
-    async fn evaluate(&self, jobs: &[Job], worker: &mut Worker, patiently: bool) -> Result<Vec<Outcome>, Stall> {
-        let (first, last) = (jobs.first().map_or(0, |job| job.slot), jobs.last().map_or(0, |job| job.slot));
-        let messages: Vec<Message> = jobs.iter().map(|job| job.message.clone()).collect();
-        let evaluated = match patiently {
-            true => worker.apply_patiently(first, &messages[..1]).await,
-            false => worker.apply(first, &messages).await,
-        };
-        evaluated.map_err(|cause| match cause {
-            VmError::Overrun { seconds } => Stall::Overrun { first, last, patiently, seconds },
-            other => other.into(),
-        })
-    }
-}
-
-/// Where a worker needs more memory than its place has, and there are larger ones: the next try asks for one.
-fn grown<T>(result: Result<T, Stall>, task: &Task, place: &Place) -> Result<Option<T>, Stall> {
-    match result {
-        Err(Stall::Outgrown { granted }) if !place.is_all() => {
-            debug!(granted, "a worker needs a larger place");
-            task.heap_bytes.store(granted.saturating_mul(2), Ordering::Relaxed);
-            Ok(None)
-        }
-        result => result.map(Some),
     }
 }

@@ -111,10 +111,8 @@ impl Inbound {
                     && item.tag("Origin-Slot").is_none()
                 {
                     let submission = Submission::new(item, messenger);
-                    for refusal in permaweb::submit(world, scheduler, vec![submission])
-                        .await
-                        .iter()
-                        .filter_map(|r| r.as_ref().err())
+                    for refusal in
+                        permaweb::submit_gossiped(scheduler, submission).await.iter().filter_map(|r| r.as_ref().err())
                     {
                         debug!(%refusal, "a gossiped message was not scheduled");
                     }

@@ -82,7 +82,7 @@ async fn slot(State(api): State<Api>, Path((process, slot)): Path<(String, u64)>
     Ok(Json(json!({
         "process": process.to_string(),
         "slot": slot,
-        "item": entry.item.id().to_string(),
+        "item": entry.message_id().to_string(),
         "assignment": entry.assignment.id().to_string(),
         "hash_chain": statement.hash_chain.to_string(),
         "timestamp": statement.timestamp_ms,

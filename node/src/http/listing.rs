@@ -115,7 +115,7 @@ impl Listing {
                 };
                 let mut edge = json!({ "node": outcome_json::node(&record.outcome), "cursor": cursor.encode() });
                 if self.errors {
-                    edge["message"] = json!(entry.item.id().to_string());
+                    edge["message"] = json!(entry.message_id().to_string());
                     edge["action"] = json!(entry.item.tag("Action"));
                 }
                 let edge = edge.to_string();

@@ -106,7 +106,7 @@ impl Tracer<'_> {
         self.left = self.left.saturating_sub(1);
         let statement = &entry.assignment.statement;
         let mut shown = json!({
-            "id": entry.item.id().to_string(),
+            "id": entry.message_id().to_string(),
             "process": process.to_string(),
             "slot": slot,
             "state": "scheduled",

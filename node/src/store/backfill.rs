@@ -40,11 +40,9 @@ impl Store {
     pub(super) fn write_fill(&self, batch: &mut WriteBatch, entry: &Entry) -> Result<(), LogError> {
         let (process, slot) = (entry.process(), entry.slot());
         self.put(batch, Table::Entries, &schema::slot(&process, slot), &entry.to_bytes())?;
-        for id in entry.known_as() {
-            let key = schema::item(&process, &id);
-            if self.read::<u64>(Table::SlotsByItem, &key)?.is_none() {
-                self.put(batch, Table::SlotsByItem, &key, &slot)?;
-            }
+        let key = schema::item(&process, &entry.message_id());
+        if self.read::<u64>(Table::SlotsByItem, &key)?.is_none() {
+            self.put(batch, Table::SlotsByItem, &key, &slot)?;
         }
         if let Some(delivery) = entry.delivery() {
             let key = schema::delivery(&delivery);

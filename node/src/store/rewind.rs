@@ -82,11 +82,9 @@ impl Store {
             } else {
                 self.keep_item_here(batch, &entry.item, &Place::Item(*process, slot))?;
             }
-            for id in entry.known_as() {
-                let key = schema::item(process, &id);
-                if self.read::<u64>(Table::SlotsByItem, &key)? == Some(slot) {
-                    batch.delete_cf(self.table(Table::SlotsByItem)?, key);
-                }
+            let key = schema::item(process, &entry.message_id());
+            if self.read::<u64>(Table::SlotsByItem, &key)? == Some(slot) {
+                batch.delete_cf(self.table(Table::SlotsByItem)?, key);
             }
             if let Some(delivery) = entry.delivery() {
                 let key = schema::delivery(&delivery);

@@ -34,9 +34,7 @@ impl Store {
     pub(super) fn write_entry(&self, batch: &mut WriteBatch, entry: &Entry) -> Result<(), LogError> {
         let (process, slot) = (entry.process(), entry.slot());
         self.put(batch, Table::Entries, &schema::slot(&process, slot), &entry.to_bytes())?;
-        for id in entry.known_as() {
-            self.put(batch, Table::SlotsByItem, &schema::item(&process, &id), &slot)?;
-        }
+        self.put(batch, Table::SlotsByItem, &schema::item(&process, &entry.message_id()), &slot)?;
         if let Some(delivery) = entry.delivery() {
             self.put(batch, Table::SlotsByDelivery, &schema::delivery(&delivery), &(process, slot))?;
         }

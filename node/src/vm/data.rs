@@ -354,8 +354,15 @@ mod tests {
         let mut interpreter = Interpreter::new(MODULE, Env::default(), LIMITS).unwrap();
         let named = sample(1, 5);
         let message = Message { named: vec![named], ..Message::default() };
-        run(&mut interpreter, &message, "return pcall(function() return require('ao.data')(id):read(0, 1) end)");
-        assert_eq!(interpreter.missing(), Some(named));
+        for caught in [
+            "pcall(function() return require('ao.data')(id):read(0, 1) end) caught = true",
+            "coroutine.wrap(function() pcall(require('ao.data')(id).read, require('ao.data')(id), 0, 1) end)() caught = true",
+            "xpcall(function() io.open('/data/' .. id):read() end, function() caught = true end) caught = true",
+        ] {
+            run(&mut interpreter, &message, caught);
+            assert_eq!(interpreter.missing(), Some(named));
+            assert_eq!(run(&mut interpreter, &Message::default(), "return tostring(caught)"), "\"nil\"", "{caught}");
+        }
         run(&mut interpreter, &message, "return io.open('/data/' .. id):seek('end')");
         assert_eq!(interpreter.missing(), None);
     }

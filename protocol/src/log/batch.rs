@@ -163,7 +163,7 @@ impl Batch {
         if let Write::Entry(entry) = &write {
             let (process, slot) = (entry.process(), entry.slot());
             self.tips.insert(process, Tip::after(entry));
-            self.items.extend(entry.known_as().map(|id| ((process, id), slot)));
+            self.items.insert((process, entry.message_id()), slot);
             if let Some(delivery) = entry.delivery() {
                 self.deliveries.insert(delivery, (process, slot));
             }

@@ -88,7 +88,7 @@ impl Tables {
                 let (process, slot) = (entry.process(), entry.slot());
                 self.entries.insert((process, slot), entry.to_bytes());
                 self.tips.insert(process, Tip::after(&entry));
-                self.slots_by_item.extend(entry.known_as().map(|id| ((process, id), slot)));
+                self.slots_by_item.insert((process, entry.message_id()), slot);
                 if let Some(delivery) = entry.delivery() {
                     self.slots_by_delivery.insert(delivery, (process, slot));
                 }
@@ -131,9 +131,7 @@ impl Tables {
             Write::Fill(entry) => {
                 let (process, slot) = (entry.process(), entry.slot());
                 self.entries.insert((process, slot), entry.to_bytes());
-                for id in entry.known_as() {
-                    self.slots_by_item.entry((process, id)).or_insert(slot);
-                }
+                self.slots_by_item.entry((process, entry.message_id())).or_insert(slot);
                 if let Some(delivery) = entry.delivery() {
                     self.slots_by_delivery.entry(delivery).or_insert((process, slot));
                 }

@@ -143,7 +143,7 @@ mod tests {
     use crate::id::Digest;
     use crate::item::DataItem;
     use crate::log::Log;
-    use crate::sample::{Sample, unit};
+    use crate::sample::{Sample, plain, unit};
 
     fn about(sample: &Sample, state: &[u8]) -> About {
         let manifest = Manifest::of(state);
@@ -166,6 +166,7 @@ mod tests {
     #[test]
     fn a_state_is_read_as_it_was_written_and_nothing_else_is() {
         let sample = Sample::new(1, 6);
+        sample.compute(6, plain);
         let state: Vec<u8> = (0..5 * PIECE_BYTES / 2).map(|n| (n / 1000) as u8).collect();
         let about = about(&sample, &state);
         let write = |about: &About, state: &[u8], max| write((sample.id(), 3), about, state, max, &unit(9)).unwrap();

@@ -8,6 +8,7 @@ use crate::certificate::Certificate;
 use crate::entry::{Entry, EntryError};
 use crate::id::{Address, Digest, Id};
 use crate::item::VerifiedItem;
+use crate::reference::{ASSIGNED_BY, REFERENCES};
 use crate::resume::Resume;
 use crate::wire;
 
@@ -59,11 +60,15 @@ impl Contents {
     /// The slot of an assignment, with all that belongs to it.
     pub fn entry(&self, assignment: &Assignment) -> Result<Entry, EntryError> {
         let statement = &assignment.statement;
+        let proof = statement.assign.and_then(|id| self.items.get(&id).cloned());
+        // By reference the item is the Assign that asks for what is named.
+        let asks = proof.as_ref().filter(|proof| proof.tag("Type") == Some(REFERENCES));
+        let asks = asks.and_then(|proof| proof.tag(ASSIGNED_BY)?.parse().ok());
         let named = statement.cron.is_none().then(|| statement.message.unwrap_or(statement.process));
         Entry::assemble(
             assignment.clone(),
-            named.and_then(|id| self.items.get(&id).cloned()),
-            statement.assign.and_then(|id| self.items.get(&id).cloned()),
+            asks.or(named).and_then(|id: Id| self.items.get(&id).cloned()),
+            proof,
             statement.certificate.and_then(|hash| self.certificates.get(&hash).cloned()).map(Box::new),
         )
     }

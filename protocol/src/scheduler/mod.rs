@@ -12,10 +12,11 @@ use crate::certificate::Certificate;
 use crate::entry::{Entry, MAX_ASSIGN_BYTES};
 use crate::evidence;
 use crate::id::{Address, Id};
-use crate::item::VerifiedItem;
+use crate::item::{DataItem, VerifiedItem};
 use crate::log::{Batch, Log, LogError, Write};
 use crate::origin::{DeliveryId, FROM_PROCESS, Origin};
 use crate::process::Process;
+use crate::reference::{self, Reference};
 use crate::trust::Trust;
 use crate::wallet::Signer;
 use proof::Pushed;
@@ -85,7 +86,7 @@ pub fn assign(
     match plan(log, batch, submission, trust, signer)? {
         Err(refusal) => Ok(Err(refusal)),
         Ok(Plan::Known(entry)) => Ok(Ok(Receipt { entry: *entry, new: false })),
-        Ok(Plan::Next { process, epoch, item, proof, pushed, authorities }) => {
+        Ok(Plan::Next { process, epoch, message, item, proof, pushed, authorities }) => {
             let pushed = pushed.as_deref().copied();
             let certificate = pushed.and_then(|_| submission.certificate.clone());
             let tip = batch.tip(log, &process)?;
@@ -97,7 +98,7 @@ pub fn assign(
                 block_height: moment.block_height,
                 // A clock that was set back repeats the last time instead of contradicting the order.
                 timestamp_ms: tip.as_ref().map_or(0, |tip| tip.timestamp_ms).max(moment.now_ms),
-                message: tip.is_some().then(|| item.id()),
+                message: tip.is_some().then_some(message),
                 messenger: Some(pushed.map_or(submission.messenger, |pushed| pushed.messenger)),
                 depth: pushed.map_or(0, |pushed| pushed.depth),
                 root: pushed.map(|pushed| pushed.root),
@@ -112,7 +113,11 @@ pub fn assign(
                 Ok(assignment) => assignment,
                 Err(cause) => return Ok(Err(Refusal::Busy(format!("signing failed: {cause}")))),
             };
-            let entry = Entry { assignment, item, proof, certificate };
+            // What could not be read back is no entry.
+            let entry = match Entry::assemble(assignment, Some(item), proof, certificate) {
+                Ok(entry) => entry,
+                Err(cause) => return Ok(Err(Refusal::Invalid(cause.to_string()))),
+            };
             batch.push(Write::Entry(Box::new(entry.clone())));
             if let Some(Pushed { root, by, .. }) = pushed {
                 let count = batch.pushed(log, &root, &by)?.saturating_add(1);
@@ -128,6 +133,8 @@ enum Plan {
     Next {
         process: Id,
         epoch: u64,
+        /// The id of what is assigned.
+        message: Id,
         item: VerifiedItem,
         proof: Option<VerifiedItem>,
         pushed: Option<Box<Pushed>>,
@@ -185,31 +192,44 @@ fn plan(
     if scheduler != here {
         // What it gave a slot before it still has it.
         let known = known(log, batch, &target, &item.id())?;
-        return Ok(known.ok_or(Refusal::Moved { process: target, scheduler }));
+        return Ok(known.map(Plan::Known).ok_or(Refusal::Moved { process: target, scheduler }));
     }
-    let messengers = |item: &VerifiedItem| trust.messengers(&process).contains(&item.address());
-    if let Some(known) = known(log, batch, &target, &item.id())? {
-        return Ok(Ok(known));
+    let messengers = |item: &DataItem| trust.messengers(&process).contains(&item.address());
+    // What is assigned: the item itself, or for an Assign what it names.
+    let named = item.tag("Message").filter(|_| kind == "Assign").and_then(|id| id.parse().ok());
+    let message = named.unwrap_or_else(|| item.id());
+    let own = |id: Id| Refusal::Invalid(format!("item {id} is a message for {target}: it is scheduled as it is"));
+    if let Some(entry) = known(log, batch, &target, &message)? {
+        return Ok(if kind == "Assign" && !entry.is_from_elsewhere() {
+            Err(own(message))
+        } else {
+            Ok(Plan::Known(entry))
+        });
     }
-    // What is assigned: the item itself, or for an Assign by value the one that it names.
     let (assigned, proof) = if kind == "Assign" && submission.references.is_none() {
         match assigned_item(log, item)? {
-            Ok(assigned) if assigned.target() == Some(target) => {
-                let text = format!("item {} is a message for {target}: it is scheduled as it is", assigned.id());
-                refuse!(Refusal::Invalid(text));
-            }
+            Ok(assigned) if assigned.target() == Some(target) => refuse!(own(assigned.id())),
             Ok(assigned) => (assigned, Some(item.clone())),
             Err(refusal) => refuse!(refusal),
         }
     } else {
         (item.clone(), submission.references.clone())
     };
-    if let Some(known) = known(log, batch, &target, &assigned.id())? {
-        return Ok(Ok(known));
-    }
+    // By reference it is none of the process's own messages, either.
+    let referred = match &submission.references {
+        Some(references) if kind == "Assign" => match reference::read(references) {
+            Ok(referred) => referred,
+            Err(cause) => refuse!(Refusal::Invalid(cause.to_string())),
+        },
+        _ => Vec::new(),
+    };
+    let heads = referred.iter().filter_map(|reference| match reference {
+        Reference::Item { head, .. } => Some(head),
+        Reference::Transaction(_) => None,
+    });
     // A messenger that the process believes does not say who sends without saying from which slot: that can be checked.
-    let speaks_for = |item: &VerifiedItem| item.tag(FROM_PROCESS).is_some() && messengers(item);
-    if origin.is_none() && (speaks_for(item) || speaks_for(&assigned)) {
+    let speaks_for = |item: &DataItem| item.tag(FROM_PROCESS).is_some() && messengers(item);
+    if origin.is_none() && (speaks_for(item) || speaks_for(&assigned) || heads.into_iter().any(speaks_for)) {
         let text = "it says which process sent it and is signed by a messenger, but does not say from which slot";
         refuse!(Refusal::Invalid(text.to_string()));
     }
@@ -248,14 +268,13 @@ fn plan(
     }
     let authorities = if kind == "Process" { trust.implied_messengers(&process) } else { Vec::new() };
     let epoch = batch.tip(log, &target)?.map_or(0, |tip| process.epoch_at(tip.slot + 1));
-    Ok(Ok(Plan::Next { process: target, epoch, item: assigned, proof, pushed, authorities }))
+    Ok(Ok(Plan::Next { process: target, epoch, message, item: assigned, proof, pushed, authorities }))
 }
 
-/// The slot that an item has. By its id one is found, too, that refers to it.
-fn known(log: &dyn Log, batch: &Batch, process: &Id, item: &Id) -> Result<Option<Plan>, LogError> {
-    let Some(slot) = batch.slot_of_item(log, process, item)? else { return Ok(None) };
-    let entry = batch.entry(log, process, slot)?.filter(|entry| entry.item.id() == *item);
-    Ok(entry.map(|entry| Plan::Known(Box::new(entry))))
+/// The slot that something has.
+fn known(log: &dyn Log, batch: &Batch, process: &Id, message: &Id) -> Result<Option<Box<Entry>>, LogError> {
+    let Some(slot) = batch.slot_of_item(log, process, message)? else { return Ok(None) };
+    Ok(batch.entry(log, process, slot)?.map(Box::new))
 }
 
 /// What every scheduled item needs, whatever its type.
@@ -301,7 +320,6 @@ mod tests {
     use crate::log::{Durability, MemoryLog};
     use crate::network::Network;
     use crate::origin::{OutboxIndex, OutboxKind};
-    use crate::reference::{self, Reference};
     use crate::resume::Resume;
     use crate::wallet::Wallet;
     use crate::wire::ItemBytes;
@@ -386,57 +404,95 @@ mod tests {
         }
     }
 
+    /// An `Assign` of something, and what the scheduler looked up of it.
+    fn by_reference(setting: &Setting, reference: &Reference, n: u8) -> Submission {
+        let id = reference.named().id;
+        let item = ItemBuilder::new().target(setting.target).anchor([n; 32]).tag("Data-Protocol", "ao");
+        let item = item.tag("Type", "Assign").tag("Message", id.to_string()).sign(&messenger()).unwrap();
+        let references = std::slice::from_ref(reference);
+        let references = reference::write(setting.target, item.id(), references, &setting.unit).unwrap();
+        Submission { references: Some(references), ..Submission::new(item, messenger().address()) }
+    }
+
+    fn given(setting: &Setting, submission: &Submission) -> Result<Receipt, Refusal> {
+        let (mut batch, moment) = (Batch::new(), Moment { now_ms: 1000, block_height: 7 });
+        let receipt = super::assign(&setting.log, &mut batch, submission, moment, &setting.trust, &setting.unit);
+        setting.log.commit(batch, Durability::Synced).unwrap();
+        receipt.unwrap()
+    }
+
     #[test]
-    fn an_assign_by_reference_is_a_message_with_what_is_known_of_the_data() {
+    fn what_is_assigned_by_reference_has_one_slot_however_it_is_asked_for() {
         let mut setting = Setting::new();
         let data = ItemBuilder::new().data(vec![7; 100]).sign(&user()).unwrap();
         let reference = Reference::of_item(&data).unwrap();
-        let assign = |target: Id| {
-            let assign = ItemBuilder::new().target(target).tag("Data-Protocol", "ao").tag("Type", "Assign");
-            assign.tag("Message", data.id().to_string()).sign(&messenger()).unwrap()
-        };
-        let references =
-            |target, signer: &Wallet| reference::write(target, std::slice::from_ref(&reference), signer).unwrap();
-        let (target, moment) = (setting.target, Moment { now_ms: 1000, block_height: 7 });
-        let mut submission = Submission::new(assign(target), messenger().address());
-        submission.references = Some(references(target, &setting.unit));
-        let mut batch = Batch::new();
-        let given = |batch: &mut Batch, setting: &Setting, submission: &Submission| {
-            super::assign(&setting.log, batch, submission, moment, &setting.trust, &setting.unit).unwrap().unwrap()
-        };
-        let receipt = given(&mut batch, &setting, &submission);
-        // Again, before and after it is on disk, also without looking anything up.
-        submission.references = None;
-        assert!(!given(&mut batch, &setting, &submission).new);
-        setting.log.commit(batch, Durability::Synced).unwrap();
-        assert!(!given(&mut Batch::new(), &setting, &submission).new);
+        let submission = by_reference(&setting, &reference, 1);
+        let receipt = given(&setting, &submission).unwrap();
         let entry = crate::entry::Entry::verify(&receipt.entry.to_bytes()).unwrap();
         let message = crate::message::Message::of(&entry).unwrap();
         assert_eq!((message.id, message.data, message.data_size), (Some(data.id().to_string()), None, Some(100)));
         assert_eq!((message.named, message.from), (vec![reference.named()], data.signer_text()));
-        assert_eq!(setting.log.slot_of_item(&target, &data.id()).unwrap(), Some(entry.slot()));
-        // By value it is another slot, and not mistaken for that.
+        let assignment = receipt.entry.assignment.item.clone();
+        assert!(read_receipt(&setting.log, assignment, &submission.item, &setting.unit.address()).is_ok());
+        // Again, without looking anything up, by another request, and by value: it has its slot.
+        let by_value = ItemBuilder { anchor: Some([9; 32]), ..message_of(&submission.item) };
         let mut batch = Batch::new();
         batch.push(Write::Item(data.clone()));
         setting.log.commit(batch, Durability::Synced).unwrap();
-        let other = ItemBuilder { anchor: Some([9; 32]), ..message_of(&submission.item) };
-        let by_value = setting.submit(&other, &messenger()).unwrap();
-        assert!(by_value.new && by_value.entry.item.id() == data.id());
-        assert_eq!(by_value.entry.named().unwrap(), [reference.named()]);
-        // Only the scheduler's word counts, of the data that is asked for, for this process.
-        let changed = |references: VerifiedItem| {
+        for again in [
+            given(&setting, &submission),
+            given(&setting, &Submission { references: None, ..submission.clone() }),
+            given(&setting, &by_reference(&setting, &reference, 2)),
+            setting.submit(&by_value, &messenger()),
+        ] {
+            let again = again.unwrap();
+            assert_eq!((again.new, again.entry.slot()), (false, entry.slot()));
+        }
+        assert_eq!(setting.log.slot_of_item(&setting.target, &data.id()).unwrap(), Some(entry.slot()));
+    }
+
+    #[test]
+    fn nothing_that_is_the_processs_own_is_assigned_by_reference() {
+        let mut setting = Setting::new();
+        let refused = |setting: &Setting, item: &VerifiedItem| {
+            let submission = by_reference(setting, &Reference::of_item(item).unwrap(), 1);
+            assert!(matches!(given(setting, &submission), Err(Refusal::Invalid(_))), "{:?}", item.tags());
+        };
+        // Its messages would come twice, whether they have their slots or not.
+        let scheduled = setting.user(message(setting.target, 50)).unwrap().entry;
+        refused(&setting, &scheduled.item);
+        refused(&setting, &message(setting.target, 51).sign(&user()).unwrap());
+        // The word of a messenger that it trusts would count, though nobody can check it.
+        let says = message(setting.source, 52).tag(FROM_PROCESS, setting.source.to_string());
+        refused(&setting, &says.sign(&messenger()).unwrap());
+        let spawn = setting.log.entry(&setting.target, 0).unwrap().unwrap().item;
+        refused(&setting, &spawn);
+        let spawned = setting.submit(&message_of(&spawn), &user()).unwrap();
+        assert_eq!((spawned.new, spawned.entry.slot()), (false, 0));
+    }
+
+    #[test]
+    fn references_are_the_schedulers_word_on_what_is_asked_for() {
+        let setting = Setting::new();
+        let item = |text: &str| Reference::of_item(&ItemBuilder::new().data(text).sign(&user()).unwrap()).unwrap();
+        let (reference, other) = (item("one"), item("other"));
+        let receipt = given(&setting, &by_reference(&setting, &reference, 1)).unwrap();
+        let asks = receipt.entry.item.id();
+        let with = |process, asks, references: &[Reference], signer: &Wallet| {
+            let references = reference::write(process, asks, references, signer).unwrap();
             let mut statement = receipt.entry.assignment.statement.clone();
             statement.assign = Some(references.id());
             let assignment = statement.sign(&setting.unit).unwrap();
             let entry = Entry { assignment, proof: Some(references), ..receipt.entry.clone() };
-            crate::entry::Entry::verify(&entry.to_bytes()).map(drop)
+            crate::entry::Entry::verify(&entry.to_bytes()).is_ok()
         };
-        assert!(changed(references(target, &setting.unit)).is_ok());
-        assert!(changed(references(target, &messenger())).is_err());
-        assert!(changed(references(setting.source, &setting.unit)).is_err());
-        let note = Reference::of_item(&ItemBuilder::new().data(b"x").sign(&user()).unwrap()).unwrap();
-        for wrong in [vec![], vec![note.clone()], vec![reference.clone(), note]] {
-            assert!(changed(reference::write(target, &wrong, &setting.unit).unwrap()).is_err());
+        let right = std::slice::from_ref(&reference);
+        assert!(with(setting.target, asks, right, &setting.unit));
+        assert!(!with(setting.target, asks, right, &messenger()));
+        assert!(!with(setting.source, asks, right, &setting.unit));
+        assert!(!with(setting.target, setting.target, right, &setting.unit));
+        for wrong in [vec![], vec![other.clone()], vec![reference.clone(), other]] {
+            assert!(!with(setting.target, asks, &wrong, &setting.unit));
         }
     }
 

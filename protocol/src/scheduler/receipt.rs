@@ -33,9 +33,10 @@ pub fn read_receipt(
         }
     }
     let named = statement.message.unwrap_or(statement.process);
-    // Of an Assign by reference it is the Assign itself.
-    let assigned = submitted.tag("Message").filter(|_| submitted.tag("Type") == Some("Assign"));
-    let wanted = [Some(submitted.id()), assigned.and_then(|id| id.parse().ok())];
+    let wanted = match submitted.tag("Type") {
+        Some("Assign") => submitted.tag("Message").and_then(|id| id.parse().ok()),
+        _ => Some(submitted.id()),
+    };
     let origin = Origin::read(submitted.tags()).ok().flatten();
     let sent_by = match origin {
         Some(origin) => log.entry(&origin.process, origin.slot).map_err(|cause| cause.to_string())?,
@@ -44,7 +45,7 @@ pub fn read_receipt(
     // That slot may have been given anew since.
     let same_slot = sent_by.is_none_or(|sent_by| statement.sent_by == Some(sent_by.assignment.id()));
     let same_origin = origin.is_some() && statement.origin == origin && same_slot;
-    if !wanted.contains(&Some(named)) && !same_origin {
+    if Some(named) != wanted && !same_origin {
         return Err(format!("the receipt is for item {named}, not for {}", submitted.id()));
     }
     Ok(assignment)

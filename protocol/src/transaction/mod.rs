@@ -125,6 +125,13 @@ impl Transaction {
     /// Reads a transaction in JSON, as clients post it, and verifies its signature, its id, and that data which comes
     /// with it is what was signed.
     pub fn verify_json(json: &[u8]) -> Result<Transaction, TransactionError> {
+        let transaction = Transaction::read_json(json)?;
+        transaction.verify()?;
+        Ok(transaction)
+    }
+
+    /// Reads a transaction in JSON without verifying anything.
+    pub fn read_json(json: &[u8]) -> Result<Transaction, TransactionError> {
         let json: Json = serde_json::from_slice(json)?;
         if json.format != 2 {
             return Err(TransactionError::Format(json.format));
@@ -154,7 +161,7 @@ impl Transaction {
             "" => Ok(None),
             text => text.parse::<Id>().map(Some).map_err(|_| TransactionError::Field { name, expected: "32 bytes" }),
         };
-        let transaction = Transaction {
+        Ok(Transaction {
             format: 2,
             id: json.id.parse().map_err(|_| TransactionError::Id)?,
             last_tx,
@@ -168,12 +175,11 @@ impl Transaction {
             data_root: optional("data_root", &json.data_root)?.map(|root| Digest::from(root.to_bytes())),
             signature: bytes("signature", &json.signature)?,
             data: bytes("data", &json.data)?,
-        };
-        transaction.check()?;
-        Ok(transaction)
+        })
     }
 
-    fn check(&self) -> Result<(), TransactionError> {
+    /// Checks its signature, its id, and that data which came with it is what was signed.
+    pub fn verify(&self) -> Result<(), TransactionError> {
         if self.data.len() > MAX_INLINE_DATA_BYTES {
             return Err(TransactionError::Data(self.data.len()));
         }

@@ -91,8 +91,14 @@ async fn a_process_reads_transactions_that_are_assigned_to_it() {
     let id = post_with_data(&gateway, lines()).await;
     let (status, answer) = network.assign(&process, &id, "&base-layer").await;
     assert_eq!((status, answer["message"].as_str()), (202, Some("Processing Assignment")), "{answer}");
-    let (_, again) = network.assign(&process, &id, "&base-layer").await;
-    assert_eq!(again["id"], answer["id"]);
+    // However it is asked for, it comes once.
+    for flags in ["&base-layer", "&base-layer&exclude=Tags", "", "&by-reference"] {
+        let (_, again) = network.assign(&process, &id, flags).await;
+        assert_eq!(again["id"], answer["id"], "{flags}");
+    }
+    let path = format!("/su/{id}?process-id={process}");
+    let (_, node) = network.scheduler.get(&path).await.unwrap();
+    assert_eq!((&node["assignment"]["id"], &node["message"]), (&answer["id"], &Value::Null));
     // The message says what the transaction says, without its data.
     network.user.result(&network.computer, &process, &id).await.unwrap();
     let said = "local m = Inbox[#Inbox] return m.Id .. tostring(m.Data) .. m['Data-Size'] .. m.From .. m.Reward";
@@ -132,7 +138,8 @@ async fn without_the_bytes_there_is_no_outcome() {
     let id = transaction.id.to_string();
     // The header is enough for the log.
     assert_eq!(network.assign(&process, &id, "&base-layer").await.0, 202);
-    let item = network.user.eval(&process, &format!("pcall(error) Part = ao.data('{id}'):read(64, 31)"));
+    let lua = format!("pcall(function() Part = ao.data('{id}'):read(64, 31) end) Caught = Part == nil");
+    let item = network.user.eval(&process, &lua);
     assert_eq!(network.messenger.post("/mu", item.bytes().to_vec()).await.unwrap().0, 202);
     wait_for("the compute unit waits", || network.computer.log().contains("a process waits for data").then_some(()));
     wait_for("it says why", || network.computer.log().contains("which is not here: no peer has it").then_some(()));
@@ -151,7 +158,7 @@ async fn without_the_bytes_there_is_no_outcome() {
         gateway.post_chunk(&transaction, chunk, &data[chunk.start as usize..chunk.end as usize]).await.unwrap();
     }
     outcome_chain(&network.computer, &process, slots - 1).await;
-    assert_eq!(network.eval(&process, "Part").await, Lines::line(2));
+    assert_eq!(network.eval(&process, "Part .. tostring(Caught)").await, Lines::line(2) + "false");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -322,4 +329,74 @@ async fn an_item_that_no_node_can_hold_is_read_by_reference() {
         let said = user.type_in(&node, &node, &process, &read).await.unwrap();
         assert_eq!(said, format!("{}{}", 12 << 20, Lines::line(300_000)));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fetch_survives_kill_9_and_more_is_read_than_is_kept() {
+    let mut network = Network::start().await;
+    let gateway = Gateway::new(&network.gateway.url).unwrap();
+    let process = network.spawn().await;
+    // It is killed again and again while a large one comes.
+    let large = Lines::new(100_000_000);
+    let id = post_with_data(&gateway, large).await;
+    assert_eq!(network.assign(&process, &id, "&base-layer").await.0, 202);
+    let lua = format!("local n = 0 for l in io.lines('/data/{id}') do n = n + 1 if n == 3 then Third = l break end end
+        local d = ao.data('{id}') Last = d:read(d.size - 32, 31) for at = 0, d.size - 1, 1 << 20 do d:read(at, 1 << 20) end");
+    let item = network.user.eval(&process, &lua);
+    assert_eq!(network.messenger.post("/mu", item.bytes().to_vec()).await.unwrap().0, 202);
+    for millis in [150, 80, 250, 120, 60] {
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+        network.computer.kill();
+        network.computer.restart();
+    }
+    assert_eq!(network.eval(&process, "Third .. Last").await, Lines::line(2) + &Lines::line(100_000_000 / 32 - 1));
+    // A node that keeps little has to let go of some to read others, also within one message.
+    let small = TestNode::start_with("cu", Some(&network.scheduler.multiaddr), &["--data-bytes", "3000000"]);
+    let other = network.spawn().await;
+    let mut read = String::from("Sizes = 0 ");
+    for n in 0..4 {
+        let id = post_with_data(&gateway, Lines::new(SIZE + 32 * n)).await;
+        assert_eq!(network.assign(&other, &id, "&base-layer").await.0, 202);
+        read += &format!("Sizes = Sizes + #io.open('/data/{id}'):read('a') ");
+    }
+    network.eval(&other, &(read.clone() + &read)).await;
+    let last = network.scheduler.slots(&other).await.unwrap().len() - 1;
+    assert_eq!(outcome_chain(&small, &other, last).await, outcome_chain(&network.computer, &other, last).await);
+    let kept = std::fs::read_dir(small.data().join("permaweb")).unwrap().flatten();
+    assert!(kept.map(|file| file.metadata().unwrap().len()).sum::<u64>() <= 3_000_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_without_pieces_gives_data_and_is_not_believed() {
+    let mut data = Vec::new();
+    lines().read_to_end(&mut data).unwrap();
+    let transaction = TransactionBuilder::default().sign(&data, &wallet()).unwrap();
+    let (id, json) = (transaction.id.to_string(), transaction.to_json().to_string());
+    let served = std::sync::Arc::new(std::sync::Mutex::new(data[..1000].to_vec()));
+    let (shared, status) = (served.clone(), json!({ "block_height": 7, "number_of_confirmations": 30 }).to_string());
+    let router = Router::new()
+        .route("/info", get(async || json!({ "network": "arweave.N.1", "height": 36 }).to_string()))
+        .route("/tx/{id}", get(async move || json))
+        .route("/tx/{id}/status", get(async move || status))
+        .route("/raw/{id}", get(async move || shared.lock().unwrap().clone()));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let node = TestNode::start_with("mu,su,cu", None, &["--arweave", &url]);
+    let user = User::default();
+    let process = user.spawn(&node, &node.address, &node.address).await.unwrap();
+    let path = format!("/mu?process-id={process}&assign={id}&base-layer");
+    let (status, answer) = node.post(&path, Vec::new()).await.unwrap();
+    assert_eq!(status, 202, "{answer}");
+    let item = user.eval(&process, &format!("Part = ao.data('{id}'):read(32 * 39999, 31)"));
+    assert_eq!(node.post("/mu", item.bytes().to_vec()).await.unwrap().0, 202);
+    wait_for("too little is noticed", || node.log().contains("1000 of 1280000 bytes").then_some(()));
+    let mut other = data.clone();
+    other[32 * 39999 + 3] ^= 1;
+    *served.lock().unwrap() = other;
+    // It took all of it, and it is not what was signed.
+    let before = node.log().len();
+    wait_for("other data is refused", || node.log()[before..].contains("which is not here").then_some(()));
+    *served.lock().unwrap() = data;
+    assert_eq!(user.type_in(&node, &node, &process, "Part").await.unwrap(), Lines::line(39_999));
 }

@@ -5,16 +5,25 @@ use ao_protocol::log::LogError;
 use ao_protocol::transaction::Transaction;
 use ao_protocol::wire::{Answer, Call, Request, Response};
 
-use crate::arweave::{Status, read_status, read_transaction};
+use crate::arweave::{GatewayError, Status, read_status, read_transaction};
 use crate::drive::World;
 
 /// What is known of a transaction.
 pub(super) enum Looked {
-    /// It is there, in a block with so many confirmations, itself included; 0 while it waits for one.
-    Found(Box<Transaction>, u64),
+    /// It is there, in a block.
+    Found {
+        /// As it was signed.
+        transaction: Box<Transaction>,
+        /// Blocks from its own on.
+        confirmations: u64,
+        /// Whether the chain is one of a local network, where blocks are final.
+        local: bool,
+    },
     /// Whoever was asked knows of none.
     Unknown,
-    /// Nobody could be asked, or the answer made no sense.
+    /// It is not one that can be taken.
+    Unsupported(String),
+    /// Nobody could be asked, or it has no block yet.
     Failed(String),
 }
 
@@ -27,16 +36,24 @@ pub(super) async fn transaction(world: &World, id: &Id) -> Result<Looked, LogErr
                 // It is not given before it is mined.
                 Status::Pending => Looked::Failed(format!("transaction {id} waits for its block")),
                 Status::Mined { confirmations, .. } => {
-                    Looked::Found(Box::new(gateway.transaction(id).await?), confirmations)
+                    let local = gateway.is_local().await?;
+                    match gateway.transaction(id).await {
+                        Ok(found) => Looked::Found { transaction: Box::new(found), confirmations, local },
+                        Err(cause @ GatewayError::Garbage { .. }) => Looked::Unsupported(cause.to_string()),
+                        Err(cause) => return Err(cause),
+                    }
                 }
             })
         };
-        return Ok(found.await.unwrap_or_else(|cause: crate::arweave::GatewayError| Looked::Failed(cause.to_string())));
+        return Ok(found.await.unwrap_or_else(|cause: GatewayError| Looked::Failed(cause.to_string())));
     }
     if let Some(posted) = world.log().transaction(id)? {
         let newest = world.newest_block().height;
-        let confirmations = posted.height.map_or(0, |height| newest.saturating_sub(height) + 1);
-        return Ok(Looked::Found(Box::new(posted.transaction), confirmations));
+        let Some(height) = posted.height else {
+            return Ok(Looked::Failed(format!("transaction {id} waits for its block")));
+        };
+        let confirmations = newest.saturating_sub(height) + 1;
+        return Ok(Looked::Found { transaction: Box::new(posted.transaction), confirmations, local: true });
     }
     let Some(unit) = world.chain_unit() else {
         let text = "this node has no gateway of Arweave to ask (--arweave), and no unit of this network plays a chain";
@@ -57,7 +74,7 @@ pub(super) async fn transaction(world: &World, id: &Id) -> Result<Looked, LogErr
             Status::Mined { confirmations, .. } => confirmations,
         };
         let (_, body) = ask(format!("/tx/{id}")).await?;
-        Ok(Looked::Found(Box::new(read_transaction(&body, id)?), confirmations))
+        Ok(Looked::Found { transaction: Box::new(read_transaction(&body, id)?), confirmations, local: true })
     };
     let failed = |cause: String| Looked::Failed(format!("the unit that plays the chain, {}: {cause}", unit.address));
     Ok(found.await.unwrap_or_else(failed))

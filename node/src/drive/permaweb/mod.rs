@@ -25,10 +25,11 @@ use super::World;
 use crate::arweave::Gateway;
 use crate::store::DataRoot;
 use crate::vm::DataSource;
-use files::Files;
+use files::{Files, Reservation};
+use prepare::Lookups;
 
 pub use pieces::answer;
-pub use prepare::submit;
+pub use prepare::{submit, submit_gossiped};
 
 /// Most bytes of data for processes that a node keeps, unless it is told otherwise.
 pub const DATA_BYTES: u64 = 16 * 1024 * 1024 * 1024;
@@ -62,12 +63,19 @@ struct Inner {
     gateway: Option<Gateway>,
     /// What is being fetched.
     fetching: Mutex<BTreeMap<String, Arc<AsyncMutex<()>>>>,
+    /// What a scheduler looked up.
+    lookups: Lookups,
 }
 
 impl Permaweb {
     /// Keeps data in a folder, at most so many bytes, and gets it from a gateway as well as from peers if there is one.
     pub fn open(folder: PathBuf, limit: u64, gateway: Option<Gateway>) -> io::Result<Permaweb> {
-        Ok(Permaweb(Arc::new(Inner { files: Files::open(folder, limit)?, gateway, fetching: Mutex::default() })))
+        Ok(Permaweb(Arc::new(Inner {
+            files: Files::open(folder, limit)?,
+            gateway,
+            fetching: Mutex::default(),
+            lookups: Lookups::default(),
+        })))
     }
 
     /// The gateway, if there is one.
@@ -80,19 +88,51 @@ impl Permaweb {
         self.0.files.bytes()
     }
 
-    /// Gets all bytes of data, so that [`DataSource::open`] has them. What was got before a failure stays.
+    /// One at a time fetches some data.
+    fn turn(&self, named: &Named) -> Arc<AsyncMutex<()>> {
+        let mut fetching = self.0.fetching.lock().unwrap_or_else(PoisonError::into_inner);
+        fetching.retain(|_, turn| Arc::strong_count(turn) > 1);
+        fetching.entry(files::name(named)).or_default().clone()
+    }
+
+    /// Whether somebody fetches it.
+    pub fn is_fetching(&self, named: &Named) -> bool {
+        self.turn(named).try_lock().is_err()
+    }
+
+    /// Does what may block beside the tasks that serve requests.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Files) -> Result<T, Lacking> + Send + 'static,
+    ) -> Result<T, Lacking> {
+        let this = self.clone();
+        let done = tokio::task::spawn_blocking(move || work(&this.0.files)).await;
+        done.unwrap_or_else(|_| Err(Lacking::Nowhere("the node is stopping".into())))
+    }
+
+    /// Reserves room on the disk.
+    fn reserve(&self, world: &World, named: &Named) -> Result<Reservation<'_>, Lacking> {
+        let (room, roots) = self.0.files.reserve(named).map_err(Lacking::Disk)?;
+        // Their bytes are gone.
+        roots.iter().try_for_each(|root| world.log().forget_pieces(root))?;
+        Ok(room)
+    }
+
+    /// Gets all bytes of data, so that [`DataSource::open`] has them. Pieces that came before a failure stay. Goes on to
+    /// the end, also when nobody waits for it any more.
     pub async fn fetch(&self, world: &World, named: &Named) -> Result<(), Lacking> {
-        let name = files::name(named);
-        let turn = {
-            let mut fetching = self.0.fetching.lock().unwrap_or_else(PoisonError::into_inner);
-            fetching.retain(|_, turn| Arc::strong_count(turn) > 1);
-            fetching.entry(name).or_default().clone()
-        };
+        let (this, world, named) = (self.clone(), world.clone(), *named);
+        let fetched = tokio::spawn(async move { this.fetch_in_turn(&world, &named).await });
+        fetched.await.unwrap_or_else(|_| Err(Lacking::Nowhere("the node is stopping".into())))
+    }
+
+    async fn fetch_in_turn(&self, world: &World, named: &Named) -> Result<(), Lacking> {
+        let turn = self.turn(named);
         let _turn = turn.lock().await;
         if self.0.files.get(named).is_some() || self.check(world, named).await? {
             return Ok(());
         }
-        self.0.files.make_room(named).map_err(Lacking::Disk)?;
+        let _room = self.reserve(world, named)?;
         match named.seal {
             Seal::Root(root) => self.fetch_pieces(world, named, &DataRoot { root, size: named.size }).await?,
             Seal::Sha384(hash) => self.fetch_item(world, named, hash).await?,
@@ -103,30 +143,32 @@ impl Permaweb {
 
     /// Whether the file is on disk from before this node started, and is what it should be; else it is removed.
     async fn check(&self, world: &World, named: &Named) -> Result<bool, Lacking> {
-        let path = self.0.files.path(named);
-        if !fs::exists(&path)? {
-            return Ok(false);
-        }
-        let (this, world, named) = (self.clone(), world.clone(), *named);
-        let checked = tokio::task::spawn_blocking(move || {
-            let intact = match named.seal {
-                Seal::Root(root) => {
-                    pieces::are_on_disk(&world, &DataRoot { root, size: named.size }, &File::open(&path)?)?
-                }
-                Seal::Sha384(hash) => whole::has_hash(&path, named.size, hash)?,
-            };
+        let (world, named) = (world.clone(), *named);
+        let check = move |files: &Files| {
+            let path = files.path(&named);
+            if !fs::exists(&path)? {
+                return Ok(false);
+            }
+            let length = fs::metadata(&path)?.len();
+            let intact = length == named.size
+                && match named.seal {
+                    Seal::Root(root) => {
+                        pieces::are_on_disk(&world, &DataRoot { root, size: named.size }, &File::open(&path)?)?
+                    }
+                    Seal::Sha384(hash) => whole::has_hash(&path, named.size, hash)?,
+                };
             if intact {
-                this.0.files.is_checked(&named);
+                files.is_checked(&named);
             } else {
                 warn!(file = %path.display(), "a data file was damaged on disk; it is fetched again");
-                this.0.files.remove(&named)?;
+                files.remove(&named)?;
                 if let Seal::Root(root) = named.seal {
                     world.log().forget_pieces(&DataRoot { root, size: named.size })?;
                 }
             }
             Ok(intact)
-        });
-        checked.await.unwrap_or_else(|_| Err(Lacking::Nowhere("the node is stopping".into())))
+        };
+        self.blocking(check).await
     }
 }
 

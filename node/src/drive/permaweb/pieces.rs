@@ -5,7 +5,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use ao_protocol::log::LogError;
 use ao_protocol::reference::Named;
@@ -15,7 +16,7 @@ use futures::StreamExt;
 use tokio::sync::OnceCell;
 use tracing::debug;
 
-use super::{Lacking, Permaweb, World};
+use super::{Files, Lacking, Permaweb, World};
 use crate::arweave::{Gateway, GatewayError};
 use crate::net::PeerId;
 use crate::store::{DataRoot, FilePiece};
@@ -24,6 +25,15 @@ use crate::store::{DataRoot, FilePiece};
 const AT_ONCE: usize = 8;
 /// Pieces that are written before they are noted as here.
 const NOTED_AT_ONCE: usize = 32;
+/// Pieces that nobody gave after which it is given up for now.
+const MAX_FAILURES: usize = 2 * AT_ONCE;
+/// Smallest piece that is taken, but for the last one: the proofs of smaller ones would take more room than they.
+const LEAST_PIECE_BYTES: u64 = 4096;
+/// How long a peer may take for a piece; then others are asked.
+const PIECE_LIMIT: Duration = Duration::from_secs(5);
+/// How often a gateway is asked for a piece that is busy, and the time between.
+const TRIES: usize = 4;
+const BETWEEN_TRIES: Duration = Duration::from_millis(500);
 
 /// A piece that was checked.
 type Got = (Range<u64>, DataPiece);
@@ -45,11 +55,15 @@ struct Sources<'a> {
 impl Permaweb {
     /// Gets what is missing of a file.
     pub(super) async fn fetch_pieces(&self, world: &World, named: &Named, root: &DataRoot) -> Result<(), Lacking> {
-        let part = self.0.files.part(named);
-        if !fs::exists(&part)? {
-            world.log().forget_pieces(root)?;
-        }
-        let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&part)?;
+        let (begin, begin_root, begin_named) = (world.clone(), *root, *named);
+        let file = self.blocking(move |files| {
+            let part = files.part(&begin_named);
+            if !fs::exists(&part)? {
+                begin.log().forget_pieces(&begin_root)?;
+            }
+            Ok(OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&part)?)
+        });
+        let file = Arc::new(file.await?);
         let sources = Sources {
             world,
             named,
@@ -64,24 +78,31 @@ impl Permaweb {
             if missing.is_empty() {
                 break;
             }
+            let nothing = missing.iter().map(|gap| gap.end - gap.start).sum::<u64>() == root.size;
             // Most data is cut like this; what is not, the next round gets.
             let offsets = missing.into_iter().flat_map(|gap| gap.step_by(MAX_CHUNK_BYTES));
             let asked = futures::stream::iter(offsets).map(|offset| sources.piece(offset));
             let mut pieces = std::pin::pin!(asked.buffer_unordered(AT_ONCE));
-            let (mut noted, mut any) = (Vec::new(), false);
+            let (mut got, mut any, mut failures) = (Vec::new(), false, 0);
             while let Some(piece) = pieces.next().await {
-                let Some((range, piece)) = piece? else { break };
-                file.write_all_at(&piece.bytes, range.start)?;
-                noted.push(FilePiece { range, proof: piece.proof });
-                any = true;
-                if noted.len() >= NOTED_AT_ONCE {
-                    note(world, root, &file, &mut noted)?;
+                match piece? {
+                    Some(piece) => got.push(piece),
+                    None => failures += 1,
+                }
+                if got.len() >= NOTED_AT_ONCE {
+                    any = true;
+                    self.note(world, root, &file, std::mem::take(&mut got)).await?;
+                }
+                if failures >= MAX_FAILURES {
+                    break;
                 }
             }
-            note(world, root, &file, &mut noted)?;
+            any |= !got.is_empty();
+            self.note(world, root, &file, got).await?;
             if !any {
                 // Some gateways give data, and no pieces.
-                if let Some(gateway) = self.gateway()
+                if nothing
+                    && let Some(gateway) = self.gateway()
                     && self.download(world, gateway, named).await?
                 {
                     return Ok(());
@@ -89,18 +110,36 @@ impl Permaweb {
                 return Err(Lacking::Nowhere(sources.failure()));
             }
         }
-        Ok(self.0.files.finish(named)?)
+        // Whatever happened since its pieces were written.
+        let (world, root, named) = (world.clone(), *root, *named);
+        let finish = move |files: &Files| {
+            if !are_on_disk(&world, &root, &file)? {
+                files.remove(&named)?;
+                world.log().forget_pieces(&root)?;
+                return Err(Lacking::Nowhere("its file was damaged while it came; it is fetched again".into()));
+            }
+            Ok(files.finish(&named, &files.part(&named))?)
+        };
+        self.blocking(finish).await
     }
-}
 
-/// Notes pieces whose bytes were written, when they are on disk.
-fn note(world: &World, root: &DataRoot, file: &File, pieces: &mut Vec<FilePiece>) -> Result<(), Lacking> {
-    if !pieces.is_empty() {
-        file.sync_data()?;
-        world.log().keep_pieces(root, pieces)?;
-        pieces.clear();
+    /// Writes pieces, and notes them when they are on disk.
+    async fn note(&self, world: &World, root: &DataRoot, file: &Arc<File>, got: Vec<Got>) -> Result<(), Lacking> {
+        if got.is_empty() {
+            return Ok(());
+        }
+        let (world, root, file) = (world.clone(), *root, file.clone());
+        let write = move |_: &Files| {
+            let mut noted = Vec::with_capacity(got.len());
+            for (range, DataPiece { proof, bytes }) in got {
+                file.write_all_at(&bytes, range.start)?;
+                noted.push(FilePiece { range, proof });
+            }
+            file.sync_data()?;
+            Ok(world.log().keep_pieces(&root, &noted)?)
+        };
+        self.blocking(write).await
     }
-    Ok(())
 }
 
 /// Which bytes of a file are not here.
@@ -163,7 +202,9 @@ impl Sources<'_> {
     fn checked(&self, offset: u64, piece: DataPiece) -> Option<Got> {
         let DataRoot { root, size } = self.root;
         let range = chunks::validate(root, *size, offset, &piece.proof, &piece.bytes).ok()?;
-        Some((range, piece))
+        let bytes = range.end - range.start;
+        let fits = bytes <= MAX_CHUNK_BYTES as u64 && (bytes >= LEAST_PIECE_BYTES || range.end == *size);
+        fits.then_some((range, piece))
     }
 
     /// The piece that holds a byte; none when nobody gives it now.
@@ -174,12 +215,18 @@ impl Sources<'_> {
             return Ok(Some(got));
         }
         let DataRoot { root, size } = *self.root;
-        for peer in self.world.net().directory().connected() {
+        let mut peers = self.world.net().directory().connected();
+        // Each has its part of the work.
+        let first = (offset / MAX_CHUNK_BYTES as u64) as usize % peers.len().max(1);
+        peers.rotate_left(first);
+        for peer in peers {
             if self.useless.lock().unwrap_or_else(PoisonError::into_inner).contains(&peer) {
                 continue;
             }
-            let got = match self.world.net().request(&peer, &Request::Data { root, size, offset }).await {
-                Ok(Response::Data(Some(piece))) => self.checked(offset, piece),
+            let request = Request::Data { root, size, offset };
+            let asked = self.world.net().request(&peer, &request);
+            let got = match tokio::time::timeout(PIECE_LIMIT, asked).await {
+                Ok(Ok(Response::Data(Some(piece)))) => self.checked(offset, piece),
                 _ => None,
             };
             if got.is_some() {
@@ -188,20 +235,26 @@ impl Sources<'_> {
             self.useless.lock().unwrap_or_else(PoisonError::into_inner).insert(peer);
         }
         let Some(gateway) = self.gateway else { return Ok(None) };
-        match self.ask(gateway, offset).await {
-            Ok(piece) => {
-                let got = self.checked(offset, piece);
-                if got.is_none() {
-                    self.failed(&format!("{} gave a piece of other data", gateway.url()));
+        for attempt in 1..=TRIES {
+            match self.ask(gateway, offset).await {
+                Ok(piece) => {
+                    let got = self.checked(offset, piece);
+                    if got.is_none() {
+                        self.failed(&format!("{} gave a piece of other data", gateway.url()));
+                    }
+                    return Ok(got);
                 }
-                Ok(got)
-            }
-            Err(cause) => {
-                debug!(%cause, "a piece of data did not come");
-                self.failed(&cause);
-                Ok(None)
+                Err(cause) => {
+                    debug!(%cause, "a piece of data did not come");
+                    self.failed(&cause);
+                    if !cause.passes() || attempt == TRIES {
+                        break;
+                    }
+                    tokio::time::sleep(BETWEEN_TRIES).await;
+                }
             }
         }
+        Ok(None)
     }
 
     async fn ask(&self, gateway: &Gateway, offset: u64) -> Result<DataPiece, GatewayError> {

@@ -8,10 +8,11 @@ use std::path::Path;
 use ao_protocol::id::{Digest, Id};
 use ao_protocol::item::MAX_ITEM_BYTES;
 use ao_protocol::reference::{MAX_REFERENCED_BYTES, Named, Reference, Seal, Sha384};
+use ao_protocol::transaction::chunks::Chunk;
 use sha2::Digest as _;
 use tracing::debug;
 
-use super::{Lacking, Permaweb, World, standard_pieces};
+use super::{Files, Lacking, Permaweb, World, standard_pieces};
 use crate::arweave::{Gateway, ToldItem};
 use crate::drive::lookup::{self, Found};
 use crate::store::{DataRoot, FilePiece};
@@ -23,12 +24,16 @@ impl Permaweb {
     /// Gets the data of an item: from here or from peers if it is one that nodes hold, else from the gateway.
     pub(super) async fn fetch_item(&self, world: &World, named: &Named, hash: Sha384) -> Result<(), Lacking> {
         if named.size <= MAX_ITEM_BYTES as u64
-            && let Found::Item(item) = lookup::item(world, &named.id).await?
+            && let Found::Item(item) = lookup::item_or_on_arweave(world, &named.id).await?
             && Named::of_item(&item) == *named
         {
-            let mut file = File::create(self.0.files.part(named))?;
-            file.write_all(item.data())?;
-            return Ok(self.0.files.finish(named)?);
+            let named = *named;
+            let write = move |files: &Files| {
+                let whole = files.whole(&named);
+                std::fs::write(&whole, item.data())?;
+                Ok(files.finish(&named, &whole)?)
+            };
+            return self.blocking(write).await;
         }
         let nowhere = |cause: &str| Lacking::Nowhere(format!("the data of item {}: {cause}", named.id));
         let Some(gateway) = self.gateway() else {
@@ -42,84 +47,86 @@ impl Permaweb {
 
     /// Takes all of it from a gateway; false if that is not what it should be.
     pub(super) async fn download(&self, world: &World, gateway: &Gateway, named: &Named) -> Result<bool, Lacking> {
-        let part = self.0.files.part(named);
-        let mut file = File::create(&part)?;
+        let whole = self.0.files.whole(named);
+        let mut file = File::create(&whole)?;
         let write = |bytes: &[u8]| file.write_all(bytes);
         if let Err(cause) = gateway.download(&named.id, named.size, write).await {
-            self.0.files.remove(named)?;
+            std::fs::remove_file(&whole)?;
             return Err(Lacking::Nowhere(cause.to_string()));
         }
-        file.sync_all()?;
-        let (this, world, named) = (self.clone(), world.clone(), *named);
-        let done = tokio::task::spawn_blocking(move || {
+        drop(file);
+        let (world, named) = (world.clone(), *named);
+        let finish = move |files: &Files| {
+            let whole = files.whole(&named);
             let intact = match named.seal {
-                Seal::Sha384(hash) => has_hash(&part, named.size, hash)?,
+                Seal::Sha384(hash) => has_hash(&whole, named.size, hash)?,
                 Seal::Root(root) => {
                     let root = DataRoot { root, size: named.size };
-                    let pieces = standard_pieces(&mut File::open(&part)?, &root)?;
-                    let pieces: Option<Vec<FilePiece>> = pieces.map(|pieces| {
-                        let piece = |piece: ao_protocol::transaction::chunks::Chunk| FilePiece {
-                            range: piece.start..piece.end,
-                            proof: piece.proof,
-                        };
-                        pieces.into_iter().map(piece).collect()
+                    let pieces = standard_pieces(&mut File::open(&whole)?, &root)?;
+                    let noted = pieces.map(|pieces| {
+                        let piece = |Chunk { start, end, proof }| FilePiece { range: start..end, proof };
+                        pieces.into_iter().map(piece).collect::<Vec<_>>()
                     });
-                    if let Some(pieces) = &pieces {
-                        world.log().keep_pieces(&root, pieces)?;
+                    if let Some(noted) = &noted {
+                        // Without this file what is noted is forgotten when it is fetched again.
+                        std::fs::remove_file(files.part(&named))?;
+                        world.log().forget_pieces(&root)?;
+                        world.log().keep_pieces(&root, noted)?;
                     }
-                    pieces.is_some()
+                    noted.is_some()
                 }
             };
             match intact {
-                true => this.0.files.finish(&named)?,
+                true => files.finish(&named, &whole)?,
                 false => {
                     debug!(id = %named.id, "a gateway gave other data");
-                    this.0.files.remove(&named)?;
+                    std::fs::remove_file(&whole)?;
                 }
             }
             Ok(intact)
-        });
-        done.await.unwrap_or_else(|_| Err(Lacking::Nowhere("the node is stopping".into())))
+        };
+        self.blocking(finish).await
     }
 }
 
 impl Permaweb {
     /// What is known of an item that the gateway has and that is too large for nodes to hold: its data is fetched for
     /// its hash, and stays.
-    pub(super) async fn large_item(&self, id: &Id) -> Option<Reference> {
+    pub(super) async fn large_item(&self, world: &World, id: &Id) -> Option<Reference> {
         let told = self.gateway()?.item(id).await.ok()??;
         if told.heads.is_empty() || told.size > MAX_REFERENCED_BYTES {
             return None;
         }
-        let found = self.download_unsealed(id, &told).await;
+        let found = self.download_unsealed(world, id, &told).await;
         found.inspect_err(|cause| debug!(%id, %cause, "an item did not come from the gateway")).ok()
     }
 
-    async fn download_unsealed(&self, id: &Id, told: &ToldItem) -> Result<Reference, Lacking> {
+    async fn download_unsealed(&self, world: &World, id: &Id, told: &ToldItem) -> Result<Reference, Lacking> {
         let Some(gateway) = self.gateway() else { return Err(Lacking::Nowhere("there is no gateway".into())) };
         // Until its hash is known it goes by its id.
         let by_id = Named { id: *id, size: told.size, seal: Seal::Root(Digest::from(id.to_bytes())) };
-        self.0.files.make_room(&by_id).map_err(Lacking::Disk)?;
-        let part = self.0.files.part(&by_id);
-        let mut file = File::create(&part)?;
+        let turn = self.turn(&by_id);
+        let _turn = turn.lock().await;
+        let _room = self.reserve(world, &by_id)?;
+        let whole = self.0.files.whole(&by_id);
+        let mut file = File::create(&whole)?;
         let mut hasher = sha2::Sha384::new();
         let write = |bytes: &[u8]| {
             hasher.update(bytes);
             file.write_all(bytes)
         };
         if let Err(cause) = gateway.download(id, told.size, write).await {
-            self.0.files.remove(&by_id)?;
+            std::fs::remove_file(&whole)?;
             return Err(Lacking::Nowhere(cause.to_string()));
         }
         let hash = Sha384(hasher.finalize().into());
         let verified = |head: &Vec<u8>| Reference::of_head(head, told.size, hash).ok();
         let Some(reference) = told.heads.iter().find_map(verified).filter(|found| found.named().id == *id) else {
-            self.0.files.remove(&by_id)?;
+            std::fs::remove_file(&whole)?;
             return Err(Lacking::Nowhere(format!("{} gave an item that is not signed so", gateway.url())));
         };
         let named = reference.named();
-        std::fs::rename(&part, self.0.files.part(&named))?;
-        self.0.files.finish(&named)?;
+        self.blocking(move |files| Ok(files.finish(&named, &whole)?)).await?;
         Ok(reference)
     }
 }

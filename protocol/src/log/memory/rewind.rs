@@ -33,9 +33,7 @@ impl Tables {
         for (slot, bytes) in taken {
             // What was written here can be read.
             let Ok(entry) = Entry::from_own_store(&bytes) else { continue };
-            for id in entry.known_as() {
-                self.slots_by_item.retain(|(of, item), at| (*of, *item, *at) != (process, id, slot));
-            }
+            self.slots_by_item.retain(|(of, item), at| (*of, *item, *at) != (process, entry.message_id(), slot));
             if let Some(delivery) = entry.delivery()
                 && self.slots_by_delivery.get(&delivery) == Some(&(process, slot))
             {
