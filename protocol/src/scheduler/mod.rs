@@ -215,6 +215,13 @@ fn plan(
     } else {
         (item.clone(), submission.references.clone())
     };
+    if kind == "Process" {
+        match reference::of_spawn(item) {
+            Ok(named) if named.is_empty() || submission.references.is_some() => {}
+            Ok(_) => refuse!(Refusal::Busy("the data that it names was not looked up yet".into())),
+            Err(cause) => refuse!(Refusal::Invalid(cause.to_string())),
+        }
+    }
     // By reference it is none of the process's own messages, either.
     let referred = match &submission.references {
         Some(references) if kind == "Assign" => match reference::read(references) {

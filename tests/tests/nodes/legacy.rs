@@ -169,7 +169,7 @@ async fn an_item_from_elsewhere_is_assigned_by_query() {
         assert!(answer["error"].as_str().unwrap().contains(text), "{answer}");
     }
     // Without a chain there are no transactions.
-    let base_layer = format!("/mu?process-id={process}&assign={id}&base-layer");
+    let base_layer = format!("/mu?process-id={process}&assign={}&base-layer", network.scheduler.address);
     let (status, answer) = network.messenger.post(&base_layer, Vec::new()).await.unwrap();
     assert!(status == 502 && answer["error"].as_str().unwrap().contains("--arweave"), "{answer}");
     let unknown = format!("/mu?process-id={process}&assign={}", network.scheduler.address);

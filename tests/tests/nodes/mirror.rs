@@ -357,3 +357,30 @@ async fn a_bundler_puts_the_log_on_arweave_as_well() {
     assert_eq!((&report["processes"][&process], &report["refused"]), (&json!(30), &json!([])), "{report:#}");
     comes_to_the_same(folder.path(), &before).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_results_are_delivered_mirrored_and_restored() {
+    const RESULT: usize = 6 << 20;
+    let gateway = TestNode::start_with("none", None, &["--dev-chain"]);
+    let scheduler = mirroring(&gateway.multiaddr, &gateway.url, "20000");
+    let messenger = TestNode::start("mu", Some(&gateway.multiaddr));
+    let computer = TestNode::start("cu", Some(&gateway.multiaddr));
+    let user = User::default();
+    let spawn = async || user.spawn(&messenger, &scheduler.address, &messenger.address).await;
+    let writer = wait_for_async("a process can be spawned", async || spawn().await.ok()).await;
+    let reader = spawn().await.unwrap();
+    let lua = format!("Send({{ Target = '{reader}', Action = 'Result', Data = ('result.'):rep({RESULT} // 7) }})");
+    user.type_in(&messenger, &computer, &writer, &lua).await.unwrap();
+    wait_for_async("the result arrives", async || (scheduler.slots(&reader).await.ok()?.len() == 2).then_some(()))
+        .await;
+    let size = user.type_in(&messenger, &computer, &reader, "#Inbox[#Inbox].Data").await.unwrap();
+    assert_eq!(size, (RESULT / 7 * 7).to_string());
+    let before = logs(&scheduler, &computer, &[writer, reader]).await;
+    landed(&scheduler, 5).await;
+    let address = scheduler.address.clone();
+    drop((scheduler, messenger, computer));
+    let folder = tempfile::tempdir().unwrap();
+    let report = restore(&gateway.url, &["--scheduler", &address], folder.path());
+    assert_eq!((&report["refused"], &report["unfetched"]), (&json!([]), &json!([])), "{report:#}");
+    comes_to_the_same(folder.path(), &before).await;
+}

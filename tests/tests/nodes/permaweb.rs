@@ -269,10 +269,7 @@ async fn a_node_of_its_own_has_heights_items_and_transactions_from_its_gateway()
     let (status, answer) = assign(&note.id().to_string(), "").await;
     assert_eq!(status, 202, "{answer}");
     assert_eq!(user.type_in(&node, &node, &process, "Inbox[#Inbox].Data").await.unwrap(), "in a bundle");
-    // On Arweave itself a transaction has to be as old as ao's schedulers ask for.
     let id = post_text(&client, "a text").await;
-    let (status, answer) = assign(&id, "&base-layer").await;
-    assert!(status == 502 && answer["error"].as_str().unwrap().contains("Not enough confirmations"), "{answer}");
     assert_eq!(gateway.get("/mine/20").await.unwrap().0, 200);
     let (status, answer) = assign(&id, "&base-layer").await;
     assert_eq!(status, 202, "{answer}");
@@ -373,11 +370,16 @@ async fn a_gateway_without_pieces_gives_data_and_is_not_believed() {
     let transaction = TransactionBuilder::default().sign(&data, &wallet()).unwrap();
     let (id, json) = (transaction.id.to_string(), transaction.to_json().to_string());
     let served = std::sync::Arc::new(std::sync::Mutex::new(data[..1000].to_vec()));
-    let (shared, status) = (served.clone(), json!({ "block_height": 7, "number_of_confirmations": 30 }).to_string());
+    let (shared, blocks) = (served.clone(), std::sync::Arc::new(std::sync::atomic::AtomicU64::new(19)));
+    let confirmations = blocks.clone();
+    let status = async move || {
+        let confirmations = confirmations.load(std::sync::atomic::Ordering::Relaxed);
+        json!({ "block_height": 7, "number_of_confirmations": confirmations }).to_string()
+    };
     let router = Router::new()
         .route("/info", get(async || json!({ "network": "arweave.N.1", "height": 36 }).to_string()))
         .route("/tx/{id}", get(async move || json))
-        .route("/tx/{id}/status", get(async move || status))
+        .route("/tx/{id}/status", get(status))
         .route("/raw/{id}", get(async move || shared.lock().unwrap().clone()));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -386,8 +388,12 @@ async fn a_gateway_without_pieces_gives_data_and_is_not_believed() {
     let user = User::default();
     let process = user.spawn(&node, &node.address, &node.address).await.unwrap();
     let path = format!("/mu?process-id={process}&assign={id}&base-layer");
+    // On Arweave itself a transaction has to be as old as ao's schedulers ask for.
     let (status, answer) = node.post(&path, Vec::new()).await.unwrap();
-    assert_eq!(status, 202, "{answer}");
+    assert!(status == 502 && answer["error"].as_str().unwrap().contains("it has 19 of 20"), "{answer}");
+    blocks.store(20, std::sync::atomic::Ordering::Relaxed);
+    wait_for_async("it is old enough", async || (node.post(&path, Vec::new()).await.unwrap().0 == 202).then_some(()))
+        .await;
     let item = user.eval(&process, &format!("Part = ao.data('{id}'):read(32 * 39999, 31)"));
     assert_eq!(node.post("/mu", item.bytes().to_vec()).await.unwrap().0, 202);
     wait_for("too little is noticed", || node.log().contains("1000 of 1280000 bytes").then_some(()));

@@ -20,6 +20,8 @@ pub(super) const PATHS: &[Described] = &[
         query: &[
             ("process-id", "with assign: the process that gets the item"),
             ("assign", "the item that is assigned instead of one in the body"),
+            ("base-layer", "with assign: it is a transaction of Arweave"),
+            ("by-reference", "with assign: its data is to be read, and is no part of the message"),
             ("exclude", "fields of the item that are left out, joined by commas"),
         ],
         body: Some((ITEM, "a signed ANS-104 item")),
