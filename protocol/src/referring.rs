@@ -1,8 +1,8 @@
 //! What an entry of a log says of data that is not in it; see [`crate::reference`].
 //!
 //! By value, an item from elsewhere is the slot's item, and the `Assign` that asked for it its proof. By reference, the
-//! `Assign` is the slot's item and the references are its proof; the assignment still names what is assigned, so that it
-//! has one slot of a process, however often and in whatever way it is asked for.
+//! `Assign` is the slot's item and the references are its proof; the assignment still names what is assigned, so that
+//! it has one slot of a process, however often and in whatever way it is asked for.
 
 use crate::entry::{Entry, EntryError};
 use crate::id::Id;

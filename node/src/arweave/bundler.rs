@@ -1,5 +1,5 @@
-//! A bundler: it takes signed items and puts them on Arweave in bundles of its own, for whoever has an account there. The
-//! API is that of Irys, Turbo and this node: `POST /tx` of the bytes.
+//! A bundler: it takes signed items and puts them on Arweave in bundles of its own, for whoever has an account there.
+//! The API is that of Irys, Turbo and this node: `POST /tx` of the bytes.
 
 use ao_protocol::id::Id;
 use reqwest::StatusCode;

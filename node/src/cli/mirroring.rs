@@ -26,8 +26,8 @@ pub(super) struct Mirroring {
     /// nodes all that they follow
     #[arg(long, value_name = "FILE", requires = "arweave")]
     arweave_wallet: Option<PathBuf>,
-    /// Let a bundler put the log on Arweave, such as https://upload.ardrive.io; it takes items signed by the wallet, or
-    /// without --arweave-wallet by the unit's own, and charges whoever signs them. The gateway is asked whether they came
+    /// Let a bundler put the log on Arweave, such as https://upload.ardrive.io: it takes items signed by the wallet, or
+    /// without --arweave-wallet by the unit's own, and charges who signs them. The gateway is asked whether they came
     #[arg(long, value_name = "URL", value_parser = gateway, requires = "arweave")]
     bundler: Option<Gateway>,
     /// Bytes of log after which a bundle is posted

@@ -66,8 +66,8 @@ pub async fn item(world: &World, id: &Id) -> Result<Found, LogError> {
     Ok(if all_answered { Found::Nowhere } else { Found::Unsure })
 }
 
-/// Looks for an item here, at peers, and then on Arweave, where this node has a gateway to ask. One that is too large to
-/// be kept as an item is not found.
+/// Looks for an item here, at peers, and then on Arweave, where this node has a gateway to ask. One that is too large
+/// to be kept as an item is not found.
 pub async fn item_or_on_arweave(world: &World, id: &Id) -> Result<Found, LogError> {
     let found = item(world, id).await?;
     let (Found::Nowhere | Found::Unsure, Some(gateway)) = (&found, world.permaweb().gateway()) else {

@@ -1,5 +1,5 @@
-//! What is known of data files: which pieces of an Arweave transaction's data are on disk, with the proofs of their places.
-//! The bytes are in files of their own ([`crate::drive::permaweb`]).
+//! What is known of data files: which pieces of an Arweave transaction's data are on disk, with the proofs of their
+//! places. The bytes are in files of their own ([`crate::drive::permaweb`]).
 
 use std::ops::Range;
 

@@ -213,12 +213,24 @@ async fn spawns_and_processes_name_data() {
     let process = item.id().to_string();
     assert_eq!(network.eval(&process, "Booted").await, "from Arweave");
     assert_eq!(network.eval(&process, &format!("ao.data('{text}'):read()")).await, "a text");
-    for (tags, status) in
-        [([("Data-Reference", "x")], 400), ([("Data-Reference", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")], 502)]
-    {
-        let (refused, answer) = network.messenger.post("/mu", spawn(&tags).bytes().to_vec()).await.unwrap();
-        assert_eq!(refused, status, "{answer}");
+    for named in ["x", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"] {
+        let item = spawn(&[("Data-Reference", named)]);
+        let (refused, answer) = network.messenger.post("/mu", item.bytes().to_vec()).await.unwrap();
+        assert_eq!(refused, 400, "{answer}");
     }
+    // Its own messages are no data.
+    let message = network.user.eval(&process, "Count = (Count or 0) + 1");
+    assert_eq!(network.messenger.post("/mu", message.bytes().to_vec()).await.unwrap().0, 202);
+    let again = network.user.eval(&process, "Count = (Count or 0) + 1");
+    let (status, answer) = network.gateway.post("/tx", again.bytes().to_vec()).await.unwrap();
+    assert_eq!(status, 200, "{answer}");
+    for id in [message.id().to_string(), again.id().to_string(), process.clone()] {
+        let assign = ItemBuilder::new().target(process.parse().unwrap()).tag("Type", "Assign").tag("Message", id);
+        let assign = network.user.sign(assign.tag("By-Reference", "true"));
+        let (status, answer) = network.scheduler.post("/su", assign.bytes().to_vec()).await.unwrap();
+        assert_eq!(status, 400, "{answer}");
+    }
+    assert_eq!(network.eval(&process, "Count").await, "1");
     // A process has a transaction assigned to itself.
     let other = network.spawn().await;
     let asks = format!("Assign({{ Processes = {{ ao.id }}, Message = '{text}' }})");

@@ -118,8 +118,8 @@ impl Permaweb {
         Ok(room)
     }
 
-    /// Gets all bytes of data, so that [`DataSource::open`] has them. Pieces that came before a failure stay. Goes on to
-    /// the end, also when nobody waits for it any more.
+    /// Gets all bytes of data, so that [`DataSource::open`] has them. Pieces that came before a failure stay. Goes on
+    /// to the end, also when nobody waits for it any more.
     pub async fn fetch(&self, world: &World, named: &Named) -> Result<(), Lacking> {
         let (this, world, named) = (self.clone(), world.clone(), *named);
         let fetched = tokio::spawn(async move { this.fetch_in_turn(&world, &named).await });

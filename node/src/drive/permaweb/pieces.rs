@@ -1,4 +1,5 @@
-//! Getting the data of an Arweave transaction piece by piece, each with the proof of its place; and giving pieces to others.
+//! Getting the data of an Arweave transaction piece by piece, each with the proof of its place; and giving pieces to
+//! others.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
