@@ -67,6 +67,16 @@ impl Manifest {
         u32::try_from(count).ok().filter(|_| sound)
     }
 
+    /// The hash of a piece.
+    pub fn piece_digest(&self, number: u32) -> Option<Digest> {
+        self.pieces.get(number as usize).copied()
+    }
+
+    /// The hash of bytes as pieces are hashed.
+    pub fn digest_of(piece: &[u8]) -> Digest {
+        digest(piece)
+    }
+
     /// Whether these are the bytes of a piece.
     pub fn is_piece(&self, number: u32, bytes: &[u8]) -> bool {
         let left = self.bytes.saturating_sub(u64::from(number) * PIECE_BYTES as u64);

@@ -165,3 +165,29 @@ test('a token is mirrored to arlocal, verified by others, and rebuilt from there
   assert.deepEqual(await state(second, process), before)
   await second.kill()
 })
+
+test('a process reads a transaction that arweave-js put on arlocal', async () => {
+  const arlocal = await startArlocal()
+  const arweave = Arweave.init({ host: '127.0.0.1', port: arlocal.port, protocol: 'http' })
+  await fetch(`${arlocal.url}/mint/${await arweave.wallets.jwkToAddress(wallet)}/${10 ** 15}`)
+  const data = Array.from({ length: 30_000 }, (_, n) => `line ${n} of them\n`).join('')
+  const transaction = await arweave.createTransaction({ data }, wallet)
+  transaction.addTag('Content-Type', 'text/plain')
+  await arweave.transactions.sign(transaction, wallet)
+  const uploader = await arweave.transactions.getUploader(transaction)
+  while (!uploader.isComplete) await uploader.uploadChunk()
+  await fetch(`${arlocal.url}/mine/3`)
+  const node = await startNode(join(folder, 'reader'), ['--arweave', arlocal.url])
+  const process = (await ao(node, 'spawn', '--name', 'reader')).split('\n').pop()
+  await ao(node, 'eval', process, 'ao.addAssignable(function () return true end)')
+  const query = `process-id=${process}&assign=${transaction.id}&base-layer`
+  const answer = await fetch(`${node.url}/mu?${query}`, { method: 'POST' })
+  assert.equal(answer.status, 202, await answer.text())
+  const read = `local d, n = ao.data('${transaction.id}'), 0
+    for line in io.lines('/data/${transaction.id}') do n = n + 1 end
+    return n .. ' ' .. d.size .. ' ' .. d:read(400000, 20) .. Inbox[#Inbox].Tags['Content-Type']`
+  const expected = `30000 ${data.length} ${data.slice(400000, 400020)}text/plain`
+  assert.equal(await ao(node, 'eval', process, read), expected)
+  await until('the height is that of arlocal', async () => Number((await json(node, '/su/timestamp')).block_height) >= 3)
+  await node.kill()
+})

@@ -1,6 +1,8 @@
 //! What carries a bundle to Arweave: a transaction of this node's own, or an item that a bundler puts there.
 
 use ao_protocol::id::Id;
+use ao_protocol::item::DataItem;
+use ao_protocol::tag::Tag;
 use ao_protocol::transaction::Transaction;
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +28,17 @@ impl Carrier {
         match self {
             Carrier::Transaction(transaction) => transaction.id,
             Carrier::Item { id, .. } => *id,
+        }
+    }
+
+    /// Its tags.
+    pub fn tags(&self) -> Vec<Tag> {
+        match self {
+            Carrier::Transaction(transaction) => transaction.tags.clone(),
+            // This node made it.
+            Carrier::Item { head, .. } => {
+                DataItem::decode(&head[..]).map(|head| head.tags().to_vec()).unwrap_or_default()
+            }
         }
     }
 

@@ -20,6 +20,8 @@ use crate::store::{Account, DataRoot, Store, StoredChunk};
 pub const MAX_DATA_BYTES: u64 = 16 * 1024 * 1024 * 1024;
 /// Largest bundle that is taken apart, so that what is in it is found by its id.
 pub const MAX_UNBUNDLED_BYTES: u64 = 256 * 1024 * 1024;
+/// Blocks behind a block within which a transaction may name it as what came before, as on Arweave.
+const ANCHOR_BLOCKS: u64 = 50;
 /// Most blocks that one request may ask to be mined.
 const MAX_MINED_AT_ONCE: u64 = 100;
 /// Shortest time between two blocks that are mined because something waits.
@@ -217,7 +219,9 @@ impl DevChain {
             return Err(PostRefusal::Wrong(text));
         }
         if !self.is_anchor(&transaction.last_tx)? {
-            return Err(PostRefusal::Wrong("last_tx is no block and no transaction of this chain".into()));
+            return Err(PostRefusal::Wrong(
+                "last_tx is none of the last 50 blocks and no transaction of this chain".into(),
+            ));
         }
         let owner = transaction.owner_address();
         let mut sender = store.account(&owner)?;
@@ -247,7 +251,9 @@ impl DevChain {
     /// Whether a transaction may name this as what came before it.
     fn is_anchor(&self, anchor: &[u8]) -> Result<bool, LogError> {
         if let Ok(block) = <[u8; 48]>::try_from(anchor) {
-            return Ok(self.store().block_by_id(&BlockId(block))?.is_some());
+            let newest = self.store().newest_block()?.map_or(0, |newest| newest.height);
+            let block = self.store().block_by_id(&BlockId(block))?;
+            return Ok(block.is_some_and(|block| block.height.saturating_add(ANCHOR_BLOCKS) >= newest));
         }
         match <[u8; 32]>::try_from(anchor) {
             Ok(id) => Ok(self.store().transaction(&Id::from(id))?.is_some()),

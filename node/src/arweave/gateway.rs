@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use ao_protocol::id::{Id, decode_base64url, encode_base64url};
-use ao_protocol::transaction::Transaction;
 use ao_protocol::transaction::chunks::{self, Chunk};
+use ao_protocol::transaction::{Transaction, TransactionError};
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
@@ -259,7 +259,10 @@ impl Gateway {
     /// A transaction as it was signed, without its data.
     pub async fn transaction(&self, id: &Id) -> Result<Transaction, GatewayError> {
         let text = self.get_text("transaction", &format!("/tx/{id}")).await?;
-        read_transaction(text.as_bytes(), id).map_err(|cause| self.garbage("transaction", cause))
+        read_transaction(text.as_bytes(), id).map_err(|cause| match cause {
+            NoTransaction::Unsupported(cause) => self.garbage(UNSUPPORTED, cause),
+            NoTransaction::Other(cause) => self.garbage("transaction", cause),
+        })
     }
 
     /// Where a transaction is.
@@ -330,10 +333,22 @@ pub fn read_status(status: u16, body: &[u8]) -> Result<Status, String> {
 }
 
 /// Reads an answer to `/tx/{id}`: the transaction as it was signed, without its data.
-pub fn read_transaction(body: &[u8], id: &Id) -> Result<Transaction, String> {
+pub fn read_transaction(body: &[u8], id: &Id) -> Result<Transaction, NoTransaction> {
     match Transaction::verify_json(body) {
         Ok(transaction) if transaction.id == *id => Ok(Transaction { data: Vec::new(), ..transaction }),
-        Ok(other) => Err(format!("it is {}", other.id)),
-        Err(cause) => Err(cause.to_string()),
+        Ok(other) => Err(NoTransaction::Other(format!("it is {}", other.id))),
+        Err(cause @ TransactionError::Format(_)) => Err(NoTransaction::Unsupported(cause.to_string())),
+        Err(cause) => Err(NoTransaction::Other(cause.to_string())),
     }
 }
+
+/// Why an answer is no transaction that can be taken.
+pub enum NoTransaction {
+    /// It is of a format that never can.
+    Unsupported(String),
+    /// It is not what was asked for.
+    Other(String),
+}
+
+/// What was expected where a transaction is of a format that is not taken.
+pub const UNSUPPORTED: &str = "transaction of format 2";

@@ -63,6 +63,7 @@ struct Size {
 
 #[derive(Deserialize)]
 struct Placed {
+    id: Id,
     block: Option<Block>,
 }
 
@@ -90,10 +91,11 @@ impl Gateway {
 
     /// Where an item is that may be in a bundle of somebody's.
     pub async fn item_status(&self, id: &Id) -> Result<Status, GatewayError> {
-        match self.told::<Placed>(id, "id block { height }").await? {
+        let placed = self.told::<Placed>(id, "id block { height }").await?;
+        match placed.filter(|placed| placed.id == *id) {
             None => Ok(Status::Unknown),
-            Some(Placed { block: None }) => Ok(Status::Pending),
-            Some(Placed { block: Some(Block { height }) }) => {
+            Some(Placed { block: None, .. }) => Ok(Status::Pending),
+            Some(Placed { block: Some(Block { height }), .. }) => {
                 let confirmations = self.height().await?.saturating_sub(height).saturating_add(1);
                 Ok(Status::Mined { height, confirmations })
             }

@@ -15,5 +15,5 @@ pub use carrier::Carrier;
 pub use dev_chain::{ChunkRefusal, DevChain, MAX_DATA_BYTES, MAX_UNBUNDLED_BYTES, PostRefusal, price};
 pub use find::{FoundData, Page};
 pub use follow::run as follow;
-pub use gateway::{Gateway, GatewayError, Status, Terms, read_status, read_transaction};
+pub use gateway::{Gateway, GatewayError, NoTransaction, Status, Terms, UNSUPPORTED, read_status, read_transaction};
 pub use item::ToldItem;

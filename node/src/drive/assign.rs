@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use super::World;
 use super::lookup::{self, Found, NoProcess};
+use super::permaweb::{self, Looked};
 use super::submit::{SubmitError, Submitter};
 
 /// Why an item was not assigned.
@@ -19,7 +20,7 @@ pub enum AssignError {
     #[error(transparent)]
     NoProcess(#[from] NoProcess),
     /// The item can't be found.
-    #[error("item {0} is not known here or at peers")]
+    #[error("item {0} is not known here or at peers, nor is it a transaction of Arweave")]
     NoItem(Id),
     /// The item may exist.
     #[error("item {0} was not found, but not every peer answered; try again")]
@@ -70,7 +71,7 @@ pub async fn assign(
     let item = &assigned.id;
     let found = match assigned.base_layer {
         true => None,
-        false => match lookup::item_or_on_arweave(world, item).await? {
+        false => match lookup::item(world, item).await? {
             Found::Item(found) => Some(found),
             // It may be a transaction: the scheduler looks for it.
             Found::Nowhere if chain_is_known(world) => None,
@@ -78,6 +79,14 @@ pub async fn assign(
             Found::Unsure => return Err(AssignError::Unsure(*item)),
         },
     };
+    // Where this node asks the network's own chain, that is all there is; else the scheduler finds out.
+    if found.is_none() && (assigned.base_layer || world.permaweb().gateway().is_none()) {
+        match permaweb::transaction(world, item).await? {
+            Looked::Unknown => return Err(AssignError::NoItem(*item)),
+            Looked::Unsupported(cause) => return Err(Refusal::Invalid(cause).into()),
+            Looked::Found { .. } | Looked::Failed(_) => {}
+        }
+    }
     let own = found.filter(|found| found.target() == Some(*process) || item == process);
     // What is addressed to the process anyway is scheduled as it is.
     let submitted = if let Some(own) = own {

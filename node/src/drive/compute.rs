@@ -230,7 +230,9 @@ impl Computer {
                     Ok(()) => Err(Stall::Reason(TOO_LITTLE_ROOM.into())),
                     Err(cause) => Err(cause),
                 };
+                lacked.insert(named);
             }
+            let is_about_data = !std::mem::take(&mut lacked).is_empty();
             let stalled = match computed {
                 Ok(()) => None,
                 Err(Stall::Log(LogError::Full(cause))) => {
@@ -253,7 +255,6 @@ impl Computer {
             match stalled {
                 None => {
                     backoff.reset();
-                    lacked.clear();
                     self.stall(&process, None);
                     match self.0.world.log().computed(&process) {
                         Ok(computed) => {
@@ -272,8 +273,7 @@ impl Computer {
                     self.0.world.changed(Change::Stalled { process });
                     // Time may bring what is missing. New slots do not, and anybody can make them come fast.
                     let wait = Duration::from_millis(backoff.next_ms());
-                    let is_stuck = slow.is_some() && std::mem::take(&mut lacked).is_empty();
-                    tokio::time::sleep(if is_stuck { STUCK_RETRY } else { wait }).await;
+                    tokio::time::sleep(if slow.is_some() && !is_about_data { STUCK_RETRY } else { wait }).await;
                     continue;
                 }
             }

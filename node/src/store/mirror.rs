@@ -1,6 +1,7 @@
 //! Bundles on their way to Arweave: each is kept with its data before it is posted, so that after a crash the same one
 //! is posted again and nothing is paid twice.
 
+use ao_protocol::checkpoint::PIECE_BYTES;
 use ao_protocol::id::Id;
 use ao_protocol::log::{Log, LogError};
 use ao_protocol::mirror::Range;
@@ -137,8 +138,7 @@ impl Store {
         for module in modules {
             self.put(&mut batch, Table::MirroredModules, module.as_ref(), &())?;
         }
-        let next = self.db.get(BUNDLE_KEY).map_err(database)?;
-        let number = next.and_then(|next| next.try_into().ok()).map_or(0, u64::from_be_bytes);
+        let number = self.next_bundle()?;
         batch.put(BUNDLE_KEY, (number + 1).to_be_bytes());
         batch.put_cf(self.table(Table::BundleData)?, number.to_be_bytes(), data);
         let bundle =
@@ -206,11 +206,33 @@ impl Store {
         self.read(Table::MirroredCheckpoints, &schema::process(process))
     }
 
-    /// A checkpoint goes into bundles.
-    pub fn note_mirrored_checkpoint(&self, process: &Id, slot: u64) -> Result<(), LogError> {
+    /// Keeps the bundles of a checkpoint, all or none, synced; says their numbers.
+    pub fn keep_checkpoint_bundles(
+        &self,
+        process: &Id,
+        slot: u64,
+        bundles: &[(Carrier, Vec<u8>)],
+        signed_at: u64,
+    ) -> Result<Vec<u64>, LogError> {
         let mut batch = WriteBatch::default();
         self.put(&mut batch, Table::MirroredCheckpoints, &schema::process(process), &slot)?;
-        self.db.write(batch).map_err(database)
+        let mut numbers = Vec::with_capacity(bundles.len());
+        let first = self.next_bundle()?;
+        for (number, (carrier, data)) in (first..).zip(bundles) {
+            batch.put_cf(self.table(Table::BundleData)?, number.to_be_bytes(), data);
+            let state = BundleState::Signed;
+            let bundle = Bundle { number, carrier: carrier.clone(), ranges: Vec::new(), signed_at, state };
+            self.put_bundle(&mut batch, &bundle)?;
+            numbers.push(number);
+        }
+        batch.put(BUNDLE_KEY, (first + bundles.len() as u64).to_be_bytes());
+        self.write_synced(batch)?;
+        Ok(numbers)
+    }
+
+    fn next_bundle(&self) -> Result<u64, LogError> {
+        let next = self.db.get(BUNDLE_KEY).map_err(database)?;
+        Ok(next.and_then(|next| next.try_into().ok()).map_or(0, u64::from_be_bytes))
     }
 
     /// Keeps a state that was on Arweave, for the process to begin with if enough units that it trusts attested it.
@@ -220,20 +242,40 @@ impl Store {
         snapshot: &Snapshot,
         record: &OutcomeRecord,
     ) -> Result<(), LogError> {
-        self.keep_snapshot(process, snapshot, true)?;
+        self.forget_restored_checkpoint(process)?;
         let mut batch = WriteBatch::default();
         self.put(&mut batch, Table::RestoredCheckpoints, &schema::process(process), &(snapshot.slot, record.clone()))?;
+        for (number, piece) in (0..).zip(snapshot.bytes.chunks(PIECE_BYTES)) {
+            let key = schema::piece(process, snapshot.slot, number);
+            batch.put_cf(self.table(Table::RestoredPieces)?, key, piece);
+        }
         self.write_synced(batch)
     }
 
-    /// The slot of that state, and the slot's outcome.
+    /// The slot of that state, and the slot's outcome. Nobody has checked who attested it.
     pub fn restored_checkpoint(&self, process: &Id) -> Result<Option<(u64, OutcomeRecord)>, LogError> {
         self.read(Table::RestoredCheckpoints, &schema::process(process))
     }
 
+    /// The state itself, as it came.
+    pub fn restored_state(&self, process: &Id, slot: u64) -> Result<Snapshot, LogError> {
+        let prefix = schema::slot(process, slot);
+        let mut bytes = Vec::new();
+        for found in self.iterate(Table::RestoredPieces, &prefix, &prefix)? {
+            bytes.extend_from_slice(&found.map_err(database)?.1);
+        }
+        Ok(Snapshot { slot, bytes })
+    }
+
     /// The process began with it, or never will.
     pub fn forget_restored_checkpoint(&self, process: &Id) -> Result<(), LogError> {
-        self.db.delete_cf(self.table(Table::RestoredCheckpoints)?, schema::process(process)).map_err(database)
+        let mut batch = WriteBatch::default();
+        if let Some((slot, _)) = self.restored_checkpoint(process)? {
+            let (first, last) = (schema::piece(process, slot, 0), schema::piece(process, slot, u32::MAX));
+            batch.delete_range_cf(self.table(Table::RestoredPieces)?, &first[..], &last[..]);
+        }
+        batch.delete_cf(self.table(Table::RestoredCheckpoints)?, schema::process(process));
+        self.db.write(batch).map_err(database)
     }
 
     /// The bundle that landed last.

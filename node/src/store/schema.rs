@@ -148,6 +148,8 @@ tables! {
     MirroredCheckpoints = "mirrored-checkpoints",
     /// process → slot and outcome of a state that was on Arweave
     RestoredCheckpoints = "restored-checkpoints",
+    /// process, slot, number → piece of that state
+    RestoredPieces = "restored-pieces",
     /// number → bundle on its way to Arweave
     Bundles = "bundles",
     /// number → the data of that

@@ -357,7 +357,7 @@ mod tests {
         for caught in [
             "pcall(function() return require('ao.data')(id):read(0, 1) end) caught = true",
             "coroutine.wrap(function() pcall(require('ao.data')(id).read, require('ao.data')(id), 0, 1) end)() caught = true",
-            "xpcall(function() io.open('/data/' .. id):read() end, function() caught = true end) caught = true",
+            "xpcall(function() io.open('/data/' .. id):read() end, function() end) caught = true",
         ] {
             run(&mut interpreter, &message, caught);
             assert_eq!(interpreter.missing(), Some(named));

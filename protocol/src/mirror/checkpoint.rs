@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::attestation::Attestation;
 use crate::checkpoint::{Manifest, PIECE_BYTES};
-use crate::id::Id;
+use crate::id::{Digest, Id};
 use crate::item::{ItemBuilder, ItemError, VerifiedItem, bundle};
 use crate::outcome::OutcomeRecord;
 use crate::tag::{self, Tag};
@@ -33,6 +33,9 @@ const CHECKPOINT: &str = "Checkpoint";
 const CHECKPOINT_PIECE: &str = "Checkpoint-Piece";
 /// Tag with the place of a piece.
 const NUMBER: &str = "Number";
+/// Most descriptions of one state, and bytes of pieces, that are looked at: somebody may make them up.
+const MAX_ABOUT: usize = 16;
+const MAX_COLLECTED_BYTES: usize = 256 * 1024 * 1024;
 /// Most attestations that go with it.
 pub const MAX_MIRRORED_ATTESTATIONS: usize = 64;
 
@@ -87,11 +90,12 @@ pub fn write(
     Ok((bundles, outside))
 }
 
-/// A state whose parts come in any order.
+/// A state whose parts come in any order, perhaps among parts that somebody else made up.
 #[derive(Debug, Default)]
 pub struct Collected {
-    about: Option<About>,
-    pieces: BTreeMap<u32, Vec<u8>>,
+    about: Vec<About>,
+    pieces: BTreeMap<Digest, Vec<u8>>,
+    bytes: usize,
 }
 
 impl Collected {
@@ -102,37 +106,54 @@ impl Collected {
             |item: &&VerifiedItem| item.tag("Process") == Some(&process) && item.tag(CHECKPOINT_SLOT) == Some(&slot);
         for item in items.iter().filter(own) {
             match item.tag("Type") {
-                Some(CHECKPOINT) => {
-                    let about = wire::decode_bare::<About>(item.data()).ok();
-                    self.about = about
-                        .filter(|about| about.attestations.len() <= MAX_MIRRORED_ATTESTATIONS)
-                        .or(self.about.take());
+                Some(CHECKPOINT) if self.about.len() < MAX_ABOUT => {
+                    self.about.extend(wire::decode_bare::<About>(item.data()).ok());
                 }
-                Some(CHECKPOINT_PIECE) => {
-                    if let Some(number) = item.tag(NUMBER).and_then(|number| number.parse().ok()) {
-                        self.pieces.insert(number, item.data().to_vec());
-                    }
+                Some(CHECKPOINT_PIECE) if self.bytes + item.data().len() <= MAX_COLLECTED_BYTES => {
+                    self.bytes += item.data().len();
+                    self.pieces.insert(Manifest::digest_of(item.data()), item.data().to_vec());
                 }
                 _ => {}
             }
         }
     }
 
-    /// The state and what is known of it, if all of it is there and its attestations are of it and verified.
-    pub fn finish(self, process: &Id, slot: u64) -> Option<(About, Vec<u8>)> {
-        let about = self.about?;
+    /// The state and what is known of it, if all of it is there and its attestations are of it, verified, and such that
+    /// `counts` says so.
+    pub fn finish(
+        mut self,
+        process: &Id,
+        slot: u64,
+        counts: impl Fn(&[Attestation]) -> bool,
+    ) -> Option<(About, Vec<u8>)> {
+        for about in std::mem::take(&mut self.about) {
+            let of_it = |attestation: &Attestation| {
+                let claim = attestation.claim();
+                (claim.process, claim.slot, claim.checkpoint) == (*process, slot, Some(about.manifest.hash()))
+                    && (claim.assignment, claim.outcome_chain) == (about.record.assignment, about.record.chain())
+                    && Attestation::verify(&attestation.to_bytes()).is_ok()
+            };
+            let attestations = &about.attestations;
+            let attested = (1..=MAX_MIRRORED_ATTESTATIONS).contains(&attestations.len())
+                && attestations.iter().all(of_it)
+                && counts(attestations);
+            if attested && let Some(state) = self.assemble(&about.manifest) {
+                return Some((about, state));
+            }
+        }
+        None
+    }
+
+    fn assemble(&self, manifest: &Manifest) -> Option<Vec<u8>> {
         let mut state = Vec::new();
-        for number in 0..about.manifest.pieces()? {
-            let piece = self.pieces.get(&number).filter(|piece| about.manifest.is_piece(number, piece))?;
+        for number in 0..manifest.pieces()? {
+            let piece = self.pieces.get(&manifest.piece_digest(number)?)?;
+            if !manifest.is_piece(number, piece) {
+                return None;
+            }
             state.extend_from_slice(piece);
         }
-        let of_it = |attestation: &Attestation| {
-            let claim = attestation.claim();
-            (claim.process, claim.slot, claim.checkpoint) == (*process, slot, Some(about.manifest.hash()))
-                && (claim.assignment, claim.outcome_chain) == (about.record.assignment, about.record.chain())
-                && Attestation::verify(&attestation.to_bytes()).is_ok()
-        };
-        (!about.attestations.is_empty() && about.attestations.iter().all(of_it)).then_some((about, state))
+        Some(state)
     }
 }
 
@@ -140,7 +161,6 @@ impl Collected {
 mod tests {
     use super::*;
     use crate::attestation::Claim;
-    use crate::id::Digest;
     use crate::item::DataItem;
     use crate::log::Log;
     use crate::sample::{Sample, plain, unit};
@@ -160,7 +180,7 @@ mod tests {
                 bundle::decode(bundle).unwrap().into_iter().map(|item: DataItem| item.verify().unwrap()).collect();
             collected.take((sample.id(), 3), &items);
         }
-        collected.finish(&sample.id(), 3)
+        collected.finish(&sample.id(), 3, |attestations| attestations[0].unit() == unit(1).address())
     }
 
     #[test]
@@ -190,6 +210,16 @@ mod tests {
         assert_eq!(of(&|about| about.record.chain_before = Digest::from([1; 32])), None);
         let other = sample.claim(3).sign(&unit(1)).unwrap();
         assert_eq!(of(&|about| about.attestations.push(other.clone())), None, "it is of no state");
+        let stranger = Claim { checkpoint: Some(about.manifest.hash()), ..sample.claim(3) }.sign(&unit(2)).unwrap();
+        assert_eq!(of(&|about| about.attestations = vec![stranger.clone()]), None, "its word does not count");
+        // What others made up beside it does not spoil it.
+        let (mut bundles, _) = write(&about, &state, 1);
+        let other = vec![7; state.len()];
+        bundles.extend(write(&self::about(&sample, &other), &other, 1).0);
+        let broken = About { attestations: Vec::new(), ..about.clone() };
+        bundles.extend(write(&broken, &[8; 100], 1).0);
+        assert!(read(&sample, &bundles).is_some_and(|(about, _)| about.manifest == Manifest::of(&other)));
+        assert!(read(&sample, &bundles[bundles.len() - 1..]).is_none());
         let many = vec![about.attestations[0].clone(); MAX_MIRRORED_ATTESTATIONS + 1];
         assert_eq!(of(&|about| about.attestations = many.clone()), None);
     }

@@ -185,19 +185,19 @@ fn plan(
         Some(Err(cause)) => refuse!(Refusal::Invalid(cause.to_string())),
         None => refuse!(Refusal::UnknownProcess(target)),
     };
+    // What is assigned: the item itself, or for an Assign what it names.
+    let named = item.tag("Message").filter(|_| kind == "Assign").and_then(|id| id.parse().ok());
+    let message = named.unwrap_or_else(|| item.id());
     let (scheduler, here) = (process.scheduler(), signer.address());
     if scheduler != here && process.resumes.is_empty() {
         refuse!(Refusal::Elsewhere { process: target, scheduler, here });
     }
     if scheduler != here {
         // What it gave a slot before it still has it.
-        let known = known(log, batch, &target, &item.id())?;
+        let known = known(log, batch, &target, &message)?;
         return Ok(known.map(Plan::Known).ok_or(Refusal::Moved { process: target, scheduler }));
     }
     let messengers = |item: &DataItem| trust.messengers(&process).contains(&item.address());
-    // What is assigned: the item itself, or for an Assign what it names.
-    let named = item.tag("Message").filter(|_| kind == "Assign").and_then(|id| id.parse().ok());
-    let message = named.unwrap_or_else(|| item.id());
     let own = |id: Id| Refusal::Invalid(format!("item {id} is a message for {target}: it is scheduled as it is"));
     if let Some(entry) = known(log, batch, &target, &message)? {
         return Ok(if kind == "Assign" && !entry.is_from_elsewhere() {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -157,6 +158,24 @@ async fn a_log_is_rebuilt_from_the_gateway_alone_and_forgeries_are_refused() {
     comes_to_the_same(folder.path(), &[(second.clone(), before[&second].clone())].into()).await;
 }
 
+/// In how many transactions each slot of a process is, and how many transactions there are.
+async fn held(gateway: &str, process: &str, slots: usize) -> (Vec<usize>, usize) {
+    let (client, mut held) = (Gateway::new(gateway).unwrap(), vec![0; slots]);
+    let (mut transactions, mut after) = (0, None);
+    loop {
+        let page = client.find(&[("Type", LOG_BUNDLE), ("Process", process)], after.as_deref()).await.unwrap();
+        for found in page.found {
+            let (first, last) = claimed_slots(&found.tags, &process.parse().unwrap()).unwrap();
+            (first..=last).for_each(|slot| held[slot as usize] += 1);
+            transactions += 1;
+        }
+        after = page.next;
+        if after.is_none() {
+            return (held, transactions);
+        }
+    }
+}
+
 /// How often the mirror is killed.
 const KILLS: usize = 20;
 
@@ -179,21 +198,7 @@ async fn a_mirror_that_is_killed_leaves_no_gaps_and_pays_nothing_twice() {
         scheduler.restart();
     }
     landed(&scheduler, sent).await;
-    let (client, mut held) = (Gateway::new(&gateway.url).unwrap(), vec![0; sent as usize]);
-    let (mut transactions, mut after) = (0, None);
-    loop {
-        let tags = [("Type", LOG_BUNDLE), ("Process", process.as_str())];
-        let page = client.find(&tags, after.as_deref()).await.unwrap();
-        for found in page.found {
-            let (first, last) = claimed_slots(&found.tags, &process.parse().unwrap()).unwrap();
-            (first..=last).for_each(|slot| held[slot as usize] += 1);
-            transactions += 1;
-        }
-        after = page.next;
-        if after.is_none() {
-            break;
-        }
-    }
+    let (held, transactions) = held(&gateway.url, &process, sent as usize).await;
     // Each slot in one transaction: none was paid twice.
     assert!(held.iter().all(|times| *times == 1), "slots by how often they are there: {held:?}");
     assert!(transactions > KILLS / 2, "only {transactions} bundles were made");
@@ -216,18 +221,25 @@ enum Fault {
     Lying,
     /// It gives only the first half of what it has.
     Truncating,
+    /// It takes transactions, and forgets them.
+    Forgetting,
+    /// It takes no transactions for now.
+    Closed,
+    /// It is busy every other time.
+    Throttling,
 }
 
 #[derive(Clone)]
 struct Faulty {
     behind: String,
     fault: Arc<Mutex<Fault>>,
+    asked: Arc<AtomicUsize>,
 }
 
 /// Stands between a mirror and its gateway; says where it is.
 async fn faulty(behind: &str) -> (String, Arc<Mutex<Fault>>) {
     let fault = Arc::new(Mutex::new(Fault::None));
-    let state = Faulty { behind: behind.to_string(), fault: fault.clone() };
+    let state = Faulty { behind: behind.to_string(), fault: fault.clone(), asked: Arc::default() };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let router = Router::new().fallback(pass).with_state(state);
@@ -241,7 +253,15 @@ async fn pass(State(state): State<Faulty>, request: Request<Body>) -> Response {
     match fault {
         Fault::Garbage => return "<html>welcome".into_response(),
         Fault::Refusing => return (axum::http::StatusCode::SERVICE_UNAVAILABLE, "too many requests").into_response(),
-        Fault::Lying if request.method() == "POST" => return "OK".into_response(),
+        Fault::Lying | Fault::Forgetting if request.method() == "POST" && path != "/graphql" => {
+            return "OK".into_response();
+        }
+        Fault::Closed if request.method() == "POST" => {
+            return (axum::http::StatusCode::SERVICE_UNAVAILABLE, "closed for now").into_response();
+        }
+        Fault::Throttling if state.asked.fetch_add(1, Ordering::Relaxed) % 2 == 0 => {
+            return (axum::http::StatusCode::TOO_MANY_REQUESTS, "slow down").into_response();
+        }
         Fault::Lying if path.ends_with("/status") => {
             let info = reqwest::get(format!("{}/info", state.behind)).await.unwrap();
             let height = info.json::<Value>().await.unwrap()["height"].clone();
@@ -249,7 +269,7 @@ async fn pass(State(state): State<Faulty>, request: Request<Body>) -> Response {
             return axum::Json(status).into_response();
         }
         Fault::Slow => tokio::time::sleep(Duration::from_millis(300)).await,
-        Fault::None | Fault::Lying | Fault::Truncating => {}
+        _ => {}
     }
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let kind = request.headers().get("content-type").cloned();
@@ -316,6 +336,11 @@ async fn whatever_a_gateway_does_nothing_is_lost_and_it_is_said_what_is_wrong() 
     let folder = tempfile::tempdir().unwrap();
     let report = restore(&url, &["--process", &process], folder.path());
     assert_eq!((&report["processes"][&process], &report["refused"]), (&json!(all - 1), &json!([])));
+    // One that is busy now and then is asked again.
+    *fault.lock().unwrap() = Fault::Throttling;
+    let folder = tempfile::tempdir().unwrap();
+    let report = restore(&url, &["--process", &process], folder.path());
+    assert_eq!((&report["processes"][&process], &report["unfetched"]), (&json!(all - 1), &json!([])), "{report:#}");
     // A gateway that holds back is noticed, too.
     for next in [Fault::Truncating, Fault::Garbage, Fault::Refusing] {
         *fault.lock().unwrap() = next;
@@ -383,4 +408,56 @@ async fn large_results_are_delivered_mirrored_and_restored() {
     let report = restore(&gateway.url, &["--scheduler", &address], folder.path());
     assert_eq!((&report["refused"], &report["unfetched"]), (&json!([]), &json!([])), "{report:#}");
     comes_to_the_same(folder.path(), &before).await;
+}
+
+/// Sends messages to a process through its scheduler.
+async fn send(user: &User, scheduler: &TestNode, process: &str, count: usize) {
+    for _ in 0..count {
+        let item = user.message(process, &[("Action", "Test")], &[b'x'; 400]);
+        assert_eq!(scheduler.post("/su", item.bytes().to_vec()).await.unwrap().0, 201);
+    }
+}
+
+/// Waits until all bundles on their way are in this state.
+async fn all_are(scheduler: &TestNode, state: &str) {
+    wait_for_async(&format!("all bundles are {state}"), async || {
+        let seen = mirror(scheduler).await;
+        let bundles = seen["bundles"].as_array()?.clone();
+        let there = !bundles.is_empty() && bundles.iter().all(|bundle| bundle["state"] == state);
+        (there && seen["waiting"]["slots"] == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_fork_dropped_is_posted_again_and_what_is_too_old_is_signed_anew() {
+    let gateway = TestNode::start_with("none", None, &["--dev-chain"]);
+    let (url, fault) = faulty(&gateway.url).await;
+    let scheduler = mirroring(&gateway.multiaddr, &url, "6000");
+    let user = User::default();
+    let process = user.spawn_at(&scheduler).await.unwrap();
+    // It was taken, and nobody knows of it any more.
+    *fault.lock().unwrap() = Fault::Forgetting;
+    send(&user, &scheduler, &process, 20).await;
+    all_are(&scheduler, "posted").await;
+    *fault.lock().unwrap() = Fault::None;
+    landed(&scheduler, 21).await;
+    // It was signed, and could not be posted before its anchor was too old.
+    *fault.lock().unwrap() = Fault::Closed;
+    send(&user, &scheduler, &process, 20).await;
+    all_are(&scheduler, "signed").await;
+    let ids = |seen: &Value| -> Vec<Value> {
+        seen["bundles"].as_array().unwrap().iter().map(|bundle| bundle["id"].clone()).collect()
+    };
+    let before = ids(&mirror(&scheduler).await);
+    assert_eq!(gateway.get("/mine/100").await.unwrap().0, 200);
+    *fault.lock().unwrap() = Fault::None;
+    landed(&scheduler, 41).await;
+    let client = Gateway::new(&gateway.url).unwrap();
+    for id in before {
+        let status = client.status(&id.as_str().unwrap().parse().unwrap()).await.unwrap();
+        assert_eq!(status, ao_node::arweave::Status::Unknown, "{id} was too old");
+    }
+    let (held, _) = held(&gateway.url, &process, 41).await;
+    assert!(held.iter().all(|times| *times == 1), "slots by how often they are there: {held:?}");
 }

@@ -135,17 +135,28 @@ impl Computer {
         let (Some(follower), Some((slot, record))) = (&self.0.join, log.restored_checkpoint(&id)?) else {
             return Ok(false);
         };
+        if slot < least {
+            log.forget_restored_checkpoint(&id)?;
+            return Ok(false);
+        }
         let own = world.address();
         let certified = checkpoint::certified(log, process, &world.trust(), &own, least)?;
         let certified = certified.into_iter().find(|certified| certified.slot == slot);
-        let (Some(certified), Some(snapshot), Some(entry)) =
-            (certified, log.snapshot(&id, slot)?, log.entry(&id, slot)?)
-        else {
-            return Ok(false);
-        };
-        let (hash, bytes) = (Manifest::of(&snapshot.bytes).hash(), snapshot.bytes.len());
-        let begun = hash == certified.hash && begin(follower, process, &certified, entry, record).await?;
-        log.forget_restored_checkpoint(&id)?;
+        let (Some(certified), Some(entry)) = (certified, log.entry(&id, slot)?) else { return Ok(false) };
+        let (keeping, expected) = (world.clone(), certified.hash);
+        // Only now it is known to be what they attested.
+        let kept = tokio::task::spawn_blocking(move || {
+            let log = keeping.log();
+            let snapshot = log.restored_state(&id, slot)?;
+            let fits = Manifest::of(&snapshot.bytes).hash() == expected;
+            if fits {
+                log.keep_snapshot(&id, &snapshot, true)?;
+            }
+            log.forget_restored_checkpoint(&id)?;
+            Ok::<_, LogError>(fits.then_some(snapshot.bytes.len()))
+        });
+        let Some(bytes) = kept.await.unwrap_or(Ok(None))? else { return Ok(false) };
+        let begun = begin(follower, process, &certified, entry, record).await?;
         if begun {
             info!(process = %id, slot, bytes, "began with a checkpoint from Arweave");
         }

@@ -43,15 +43,15 @@ impl Computer {
     async fn restore(&self, process: &Id, computed: u64, worker: &mut Worker) -> Result<Option<(u64, bool)>, Stall> {
         let log = self.0.world.log();
         for SnapshotPlace { slot, at_pause } in log.snapshots(process)? {
+            if slot > computed {
+                continue;
+            }
             let mut is_sure = true;
             if at_pause {
                 match log.entry(process, slot + 1)? {
                     Some(next) if !self.confirm(process, slot, compute::message(log, &next)?.timestamp)? => continue,
                     next => is_sure = next.is_some(),
                 }
-            }
-            if slot > computed {
-                continue;
             }
             let Some(snapshot) = log.snapshot(process, slot)? else {
                 warn!(%process, slot, "a snapshot is damaged; an older one is taken");

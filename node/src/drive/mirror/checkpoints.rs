@@ -9,8 +9,12 @@ use tracing::{debug, info};
 
 use super::super::compute::{Fetched, fetch_checkpoint};
 use super::{Failure, Mirror};
+use crate::arweave::Terms;
 use crate::net::PeerId;
 use crate::vm::Snapshot;
+
+/// Largest state that is mirrored, in bytes: anybody can make slots, and it is paid for.
+pub const MAX_MIRRORED_STATE_BYTES: usize = 64 * 1024 * 1024;
 
 impl Mirror {
     /// Whether so many slots were mirrored since the last checkpoint.
@@ -23,6 +27,9 @@ impl Mirror {
     fn next_checkpoint(&self, process: &Id) -> Result<Option<u64>, LogError> {
         let Some(slots) = self.settings.checkpoint_slots else { return Ok(None) };
         let last = self.world.log().mirrored_checkpoint(process)?;
+        // Slots may have been taken back since.
+        let tip = self.world.log().tip(process)?.map_or(0, |tip| tip.slot);
+        let last = last.filter(|last| *last <= tip);
         Ok(Some(last.map_or(MIN_SKIPPED_SLOTS.max(slots), |last| last.saturating_add(slots))))
     }
 
@@ -33,6 +40,10 @@ impl Mirror {
             return Ok(Vec::new());
         };
         let (log, slot) = (self.world.log(), snapshot.slot);
+        if snapshot.bytes.len() > MAX_MIRRORED_STATE_BYTES {
+            debug!(%process, slot, bytes = snapshot.bytes.len(), "its state is too large to be mirrored");
+            return Ok(Vec::new());
+        }
         let manifest = Manifest::of(&snapshot.bytes);
         let mut attestations = log.checkpoints(process, slot)?;
         attestations.retain(|attestation| {
@@ -40,12 +51,15 @@ impl Mirror {
             let state = (claim.checkpoint, claim.assignment, claim.outcome_chain);
             state == (Some(manifest.hash()), record.assignment, record.chain())
         });
+        // First those whose word counts.
+        if let Some(read) = log.process(process)? {
+            let units = self.world.trust().compute_units(&read);
+            attestations.sort_by_key(|attestation| !units.contains(&attestation.unit()));
+        }
         attestations.truncate(MAX_MIRRORED_ATTESTATIONS);
         if attestations.is_empty() {
             return Ok(Vec::new());
         }
-        // Should this end before all is kept, the next one is as good.
-        log.note_mirrored_checkpoint(process, slot)?;
         let about = About { manifest, record, attestations };
         let (mirror, place, most) = (self.clone(), (*process, slot), self.settings.batch_bytes);
         let made = tokio::task::spawn_blocking(move || {
@@ -55,17 +69,18 @@ impl Mirror {
         // It can't be joined when the node is stopping.
         let Ok(made) = made.await else { return Ok(Vec::new()) };
         let (bundles, tags) = made?;
-        let mut numbers = Vec::with_capacity(bundles.len());
-        for data in bundles {
-            let terms = self.settings.terms(data.len()).await?;
-            let (mirror, tags) = (self.clone(), tags.clone());
-            let kept = tokio::task::spawn_blocking(move || {
-                let (log, height) = (mirror.world.log(), terms.height);
-                let carrier = mirror.settings.sign(&data, tags, terms)?;
-                log.keep_bundle(&carrier, &data, (&[], &[]), height, log.rewound())
-            });
-            numbers.extend(kept.await.unwrap_or(Ok(None))?);
+        let mut terms = Vec::with_capacity(bundles.len());
+        for data in &bundles {
+            terms.push(self.settings.terms(data.len()).await?);
         }
+        let (mirror, id) = (self.clone(), *process);
+        let kept = tokio::task::spawn_blocking(move || {
+            let height = terms.iter().map(|terms| terms.height).min().unwrap_or(0);
+            let sign = |(data, terms): (Vec<u8>, Terms)| Ok((mirror.settings.sign(&data, tags.clone(), terms)?, data));
+            let signed = bundles.into_iter().zip(terms).map(sign).collect::<Result<Vec<_>, LogError>>()?;
+            mirror.world.log().keep_checkpoint_bundles(&id, slot, &signed, height)
+        });
+        let numbers = kept.await.unwrap_or(Ok(Vec::new()))?;
         info!(%process, slot, bundles = numbers.len(), "a checkpoint is mirrored");
         Ok(numbers)
     }

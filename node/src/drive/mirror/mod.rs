@@ -28,6 +28,7 @@ use tracing::{info, warn};
 
 use super::{Change, World, room};
 use crate::arweave::{Carrier, Gateway, GatewayError, Terms};
+pub use checkpoints::MAX_MIRRORED_STATE_BYTES;
 use posting::Posting;
 use shown::Showing;
 
@@ -107,7 +108,8 @@ impl Settings {
     fn sign(&self, data: &[u8], tags: Vec<Tag>, terms: Terms) -> Result<Carrier, LogError> {
         let failed = |cause: &dyn std::fmt::Display| LogError::Database(format!("a bundle can't be signed: {cause}"));
         if self.bundler.is_some() {
-            let builder = ItemBuilder { tags, ..ItemBuilder::new() };
+            // Equal data in another bundle is another item.
+            let builder = ItemBuilder { tags, anchor: Some(rand::random()), ..ItemBuilder::new() };
             let head = builder.sign_head(data, &*self.wallet).map_err(|cause| failed(&cause))?;
             return Ok(Carrier::Item { id: head.id(), head: head.bytes().to_vec(), size: data.len() as u64 });
         }
@@ -199,7 +201,11 @@ impl Mirror {
             self.hear(&mut changes, &mut behind)?;
             self.showing.behind(behind.slots(), behind.processes.len());
             posting.go_on()?;
-            if let Some(process) = behind.checkpoints.pop_first() {
+            let room = room::MIN_FREE_BYTES + 2 * MAX_MIRRORED_STATE_BYTES as u64;
+            if posting.open() < MAX_OPEN_BUNDLES
+                && self.world.lack_of_room(room).is_none()
+                && let Some(process) = behind.checkpoints.pop_first()
+            {
                 match self.make_checkpoint(&process).await {
                     Ok(numbers) => numbers.into_iter().try_for_each(|number| posting.add(number))?,
                     Err(Failure::Log(cause)) => return Err(cause),

@@ -164,6 +164,10 @@ impl Shared {
             }
             let data = self.data(&way.bundle).await?;
             gateway.post_data(&transaction, &data, &mut way.next_piece).await?;
+        } else if self.settings.bundler.is_none() {
+            // There was a bundler when it was made.
+            self.sign_again(way).await?;
+            return Ok(Step::Forward);
         } else {
             self.post_item(way).await?;
         }
@@ -266,7 +270,9 @@ impl Shared {
 
     /// Signs a transaction anew, if the one before can't be mined any more; says whether it did.
     async fn sign_anew(&self, way: &mut Way) -> Result<bool, Failure> {
-        let Carrier::Transaction(old) = &way.bundle.carrier else { return Ok(false) };
+        if matches!(way.bundle.carrier, Carrier::Item { .. }) {
+            return Ok(false);
+        }
         let height = self.settings.gateway.height().await?;
         let signed_at = way.bundle.signed_at;
         // A height that is much lower is that of another chain.
@@ -274,16 +280,22 @@ impl Shared {
         if !too_old && height.saturating_add(ANCHOR_BLOCKS) >= signed_at {
             return Ok(false);
         }
+        self.sign_again(way).await?;
+        Ok(true)
+    }
+
+    /// Signs what carries a bundle once more, as the settings have it now.
+    async fn sign_again(&self, way: &mut Way) -> Result<(), Failure> {
         let data = self.data(&way.bundle).await?;
         let terms = self.settings.terms(data.len()).await?;
-        let (settings, tags) = (self.settings.clone(), old.tags.clone());
+        let (settings, tags) = (self.settings.clone(), way.bundle.carrier.tags());
         let mut bundle = Bundle { signed_at: terms.height, state: BundleState::Signed, ..way.bundle.clone() };
         let signed = tokio::task::spawn_blocking(move || settings.sign(&data, tags, terms)).await;
         let stopping = |_| Failure::Log(LogError::Database("the node is stopping".into()));
         bundle.carrier = signed.map_err(stopping)??;
         self.keep(&bundle).await?;
-        info!(bundle = bundle.number, carrier = %bundle.carrier.id(), "signed anew: the one before is too old");
+        info!(bundle = bundle.number, carrier = %bundle.carrier.id(), "signed anew: the one before can't come any more");
         *way = Way { bundle, next_piece: 0, in_vain: 0, unknown: None };
-        Ok(true)
+        Ok(())
     }
 }

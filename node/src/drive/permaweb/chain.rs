@@ -5,11 +5,11 @@ use ao_protocol::log::LogError;
 use ao_protocol::transaction::Transaction;
 use ao_protocol::wire::{Answer, Call, Request, Response};
 
-use crate::arweave::{GatewayError, Status, read_status, read_transaction};
+use crate::arweave::{GatewayError, NoTransaction, Status, UNSUPPORTED, read_status, read_transaction};
 use crate::drive::World;
 
 /// What is known of a transaction.
-pub(super) enum Looked {
+pub enum Looked {
     /// It is there, in a block.
     Found {
         /// As it was signed.
@@ -28,7 +28,7 @@ pub(super) enum Looked {
 }
 
 /// Looks for a transaction, without its data.
-pub(super) async fn transaction(world: &World, id: &Id) -> Result<Looked, LogError> {
+pub async fn transaction(world: &World, id: &Id) -> Result<Looked, LogError> {
     if let Some(gateway) = world.permaweb().gateway() {
         let found = async {
             Ok(match gateway.status(id).await? {
@@ -39,7 +39,9 @@ pub(super) async fn transaction(world: &World, id: &Id) -> Result<Looked, LogErr
                     let local = gateway.is_local().await?;
                     match gateway.transaction(id).await {
                         Ok(found) => Looked::Found { transaction: Box::new(found), confirmations, local },
-                        Err(cause @ GatewayError::Garbage { .. }) => Looked::Unsupported(cause.to_string()),
+                        Err(cause @ GatewayError::Garbage { what: UNSUPPORTED, .. }) => {
+                            Looked::Unsupported(cause.to_string())
+                        }
                         Err(cause) => return Err(cause),
                     }
                 }
@@ -74,7 +76,11 @@ pub(super) async fn transaction(world: &World, id: &Id) -> Result<Looked, LogErr
             Status::Mined { confirmations, .. } => confirmations,
         };
         let (_, body) = ask(format!("/tx/{id}")).await?;
-        Ok(Looked::Found { transaction: Box::new(read_transaction(&body, id)?), confirmations, local: true })
+        match read_transaction(&body, id) {
+            Ok(found) => Ok(Looked::Found { transaction: Box::new(found), confirmations, local: true }),
+            Err(NoTransaction::Unsupported(cause)) => Ok(Looked::Unsupported(cause)),
+            Err(NoTransaction::Other(cause)) => Err(cause),
+        }
     };
     let failed = |cause: String| Looked::Failed(format!("the unit that plays the chain, {}: {cause}", unit.address));
     Ok(found.await.unwrap_or_else(failed))

@@ -28,6 +28,7 @@ use crate::vm::DataSource;
 use files::{Files, Reservation};
 use prepare::Lookups;
 
+pub use chain::{Looked, transaction};
 pub use pieces::answer;
 pub use prepare::{submit, submit_gossiped};
 

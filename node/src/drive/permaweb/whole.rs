@@ -92,13 +92,14 @@ impl Permaweb {
 impl Permaweb {
     /// What is known of an item that the gateway has and that is too large for nodes to hold: its data is fetched for
     /// its hash, and stays.
-    pub(super) async fn large_item(&self, world: &World, id: &Id) -> Option<Reference> {
-        let told = self.gateway()?.item(id).await.ok()??;
-        if told.heads.is_empty() || told.size > MAX_REFERENCED_BYTES {
-            return None;
+    pub(super) async fn large_item(&self, world: &World, id: &Id) -> Result<Option<Reference>, Lacking> {
+        let Some(gateway) = self.gateway() else { return Ok(None) };
+        let told = gateway.item(id).await.map_err(|cause| Lacking::Nowhere(cause.to_string()))?;
+        let is_large = |told: &ToldItem| (MAX_ITEM_BYTES as u64..=MAX_REFERENCED_BYTES).contains(&told.size);
+        match told.filter(|told| !told.heads.is_empty() && is_large(told)) {
+            Some(told) => self.download_unsealed(world, id, &told).await.map(Some),
+            None => Ok(None),
         }
-        let found = self.download_unsealed(world, id, &told).await;
-        found.inspect_err(|cause| debug!(%id, %cause, "an item did not come from the gateway")).ok()
     }
 
     async fn download_unsealed(&self, world: &World, id: &Id, told: &ToldItem) -> Result<Reference, Lacking> {
