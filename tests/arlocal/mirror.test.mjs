@@ -188,6 +188,7 @@ test('a process reads a transaction that arweave-js put on arlocal', async () =>
     return n .. ' ' .. d.size .. ' ' .. d:read(400000, 20) .. Inbox[#Inbox].Tags['Content-Type']`
   const expected = `30000 ${data.length} ${data.slice(400000, 400020)}text/plain`
   assert.equal(await ao(node, 'eval', process, read), expected)
-  await until('the height is that of arlocal', async () => Number((await json(node, '/su/timestamp')).block_height) >= 3)
+  const height = async () => Number((await json(node, '/su/timestamp')).block_height)
+  await until('the height is that of arlocal', async () => await height() >= 3)
   await node.kill()
 })

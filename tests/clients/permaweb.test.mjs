@@ -31,7 +31,8 @@ test('a transaction is assigned, and its data is read', async () => {
   const process = await spawnProcess(ao, network)
   await process.eval(`ao.addAssignable(function () return true end)
     Handlers.add('Taken', 'Taken', function (msg)
-      Seen = { from = msg.From, size = msg['Data-Size'], data = tostring(msg.Data), last = ao.data(msg.Id):read(-16 + msg['Data-Size']) }
+      Seen = { from = msg.From, size = msg['Data-Size'], data = tostring(msg.Data) }
+      Seen.last = ao.data(msg.Id):read(Seen.size - 16)
     end)`)
   const assignment = await ao.assign({ process: process.id, message: id, baseLayer: true })
   assert.match(assignment, /^[\w-]{43}$/)

@@ -125,8 +125,11 @@ async fn a_process_reads_transactions_that_are_assigned_to_it() {
         assert_eq!(network.eval(&process, &read).await, format!("{seen} some text"));
     }
     // What nobody knows is no item and no transaction.
-    let (status, answer) = network.assign(&process, &other, "&base-layer").await;
-    assert!(status == 502 && answer["error"].as_str().unwrap().contains("no transaction of Arweave"), "{answer}");
+    for flags in ["", "&base-layer"] {
+        let (status, answer) = network.assign(&process, &other, flags).await;
+        let said = answer["error"].as_str().unwrap_or_default();
+        assert!(status == 404 && said.contains("nor is it a transaction of Arweave"), "{answer}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
