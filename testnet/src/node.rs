@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use ao_testnet::reserved_port::ReservedPort;
 
 /// Longest wait for a node to say where it listens.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -33,6 +34,8 @@ pub(crate) struct Node {
     program: PathBuf,
     arguments: Vec<String>,
     child: Option<Child>,
+    /// Where it serves HTTP, unless that was given: there it is to be found again after a restart.
+    _port: Option<ReservedPort>,
 }
 
 /// What a node is started with.
@@ -41,6 +44,7 @@ pub(crate) struct Start<'a> {
     pub(crate) role: &'a str,
     pub(crate) folder: PathBuf,
     pub(crate) network: &'a Path,
+    /// Where it is to serve HTTP; 0 takes a free port.
     pub(crate) port: u16,
     /// Multiaddr and URL of the gateway, if this is not it.
     pub(crate) gateway: Option<(&'a str, &'a str)>,
@@ -65,12 +69,14 @@ fn beside(name: &str) -> Result<PathBuf> {
 impl Node {
     /// Starts a node and waits until it says where it listens.
     pub(crate) async fn start(start: Start<'_>) -> Result<Node> {
+        let reserved = (start.port == 0).then(ReservedPort::new).transpose().context("no port is free")?;
+        let port = reserved.as_ref().map_or(Ok(start.port), ReservedPort::number)?;
         let mut arguments: Vec<String> = [
             "start",
             "--role",
             start.role,
             "--http",
-            &format!("127.0.0.1:{}", start.port),
+            &format!("127.0.0.1:{port}"),
             "--listen",
             "/ip4/127.0.0.1/tcp/0",
             "--listen",
@@ -105,6 +111,7 @@ impl Node {
             program: program()?,
             arguments,
             child: None,
+            _port: reserved,
         };
         node.run().await?;
         Ok(node)
@@ -124,6 +131,7 @@ impl Node {
             program: beside("ao-byzantine-cu")?,
             arguments: arguments.to_vec(),
             child: None,
+            _port: None,
         };
         node.run().await?;
         Ok(node)
@@ -208,12 +216,6 @@ impl Node {
     /// Starts it again on the same data, at the same HTTP address.
     pub(crate) async fn restart(&mut self) -> Result<()> {
         self.kill();
-        let http = self.http_url.trim_start_matches("http://").to_string();
-        if let Some(place) = self.arguments.iter().position(|argument| argument == "--http")
-            && let Some(value) = self.arguments.get_mut(place + 1)
-        {
-            *value = http;
-        }
         self.run().await
     }
 

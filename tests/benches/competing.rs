@@ -9,10 +9,11 @@
 #![allow(clippy::expect_used, reason = "a benchmark that can't go on ends")]
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ao_protocol::item::ItemBuilder;
-use ao_tests::nodes::{TestNode, User};
+use ao_tests::load::{Load, until};
+use ao_tests::nodes::{TestNode, User, wait_for_async};
 
 /// Load while it is measured, of what one unit can evaluate.
 const LOAD: f64 = 0.3;
@@ -56,12 +57,7 @@ async fn run(units: usize, quorum: u32, seconds: u64, alone: Option<Measured>) -
     let role = |n: usize| if n < units { "cu" } else { "none" };
     let computers: Vec<TestNode> = (0..NODES).map(|n| TestNode::start(role(n), join)).collect();
     let user = Arc::new(User::default());
-    let process = loop {
-        match spawn(&user, &scheduler, quorum).await {
-            Some(process) => break process,
-            None => tokio::time::sleep(Duration::from_millis(200)).await,
-        }
-    };
+    let process = wait_for_async("a process", async || spawn(&user, &scheduler, quorum).await).await;
     user.type_in(&scheduler, &computers[0], &process, PROGRAM).await.expect("the program is loaded");
     let unit = &computers[0];
     let before = times(unit);
@@ -103,38 +99,18 @@ async fn spawn(user: &User, node: &TestNode, quorum: u32) -> Option<String> {
 }
 
 /// Sends messages, at a rate or as fast as it goes.
-async fn send(user: &Arc<User>, scheduler: &TestNode, process: &str, count: usize, rate: Option<f64>) {
-    let began = Instant::now();
-    let senders: Vec<_> = (0..SENDERS)
-        .map(|sender| {
-            let (user, process, url) = (user.clone(), process.to_string(), scheduler.url.clone());
-            tokio::spawn(async move {
-                let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-                for n in (sender..count).step_by(SENDERS) {
-                    if let Some(rate) = rate {
-                        tokio::time::sleep_until((began + Duration::from_secs_f64(n as f64 / rate)).into()).await;
-                    }
-                    let item = user.message(&process, &[("Action", "Work")], b"some data");
-                    let sent = client.post(format!("{url}/su")).body(item.bytes().to_vec()).send().await;
-                    assert!(sent.is_ok_and(|answer| answer.status() == 201), "a message was refused");
-                }
-            })
-        })
-        .collect();
-    for sender in senders {
-        sender.await.expect("a sender ends");
-    }
+async fn send(user: &Arc<User>, scheduler: &TestNode, process: &str, messages: usize, rate: Option<f64>) {
+    let load = Load { messages, senders: SENDERS, rate, action: "Work", data: b"some data".to_vec() };
+    load.send(user, scheduler, process).await;
 }
 
 /// Waits until so many messages beside the first two slots are computed.
 async fn computed(unit: &TestNode, process: &str, messages: usize) {
-    loop {
+    until("all is computed", async || {
         let (_, race) = unit.get(&format!("/race/{process}?limit=1")).await.expect("an answer");
-        if race["computed"].as_u64() >= Some(messages as u64 + 1) {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+        race["computed"].as_u64() >= Some(messages as u64 + 1)
+    })
+    .await;
 }
 
 /// Processor time of a node, and of all that it started, in seconds.

@@ -10,7 +10,8 @@
 
 use std::time::{Duration, Instant};
 
-use ao_tests::nodes::{TestNode, User};
+use ao_tests::load::{Load, until};
+use ao_tests::nodes::{TestNode, User, wait_for_async};
 use serde_json::Value;
 
 /// Slots when nothing is said.
@@ -20,8 +21,6 @@ const SENDERS: usize = 32;
 /// A millisecond of work for each message.
 const PROGRAM: &str = "Total = 0 Handlers.add('Work', 'Work', function(msg)
     for i = 1, 14000 do Total = (Total + i * #msg.Data) % 1000003 end end)";
-/// Longest wait for one thing.
-const LIMIT: Duration = Duration::from_secs(20 * 60);
 
 fn main() {
     let slots = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(SLOTS);
@@ -33,30 +32,12 @@ async fn run(slots: usize) {
     let join = Some(scheduler.multiaddr.as_str());
     let computers = [TestNode::start("cu", join), TestNode::start("cu", join)];
     let user = std::sync::Arc::new(User::default());
-    let process = loop {
-        match user.spawn(&scheduler, &scheduler.address, &scheduler.address).await {
-            Ok(process) => break process,
-            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
-        }
-    };
+    let spawned = async || user.spawn(&scheduler, &scheduler.address, &scheduler.address).await.ok();
+    let process = wait_for_async("a process", spawned).await;
     user.type_in(&scheduler, &computers[0], &process, PROGRAM).await.expect("the program is loaded");
     let began = Instant::now();
-    let senders: Vec<_> = (0..SENDERS)
-        .map(|sender| {
-            let (user, process, url) = (user.clone(), process.clone(), scheduler.url.clone());
-            tokio::spawn(async move {
-                let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-                for _ in (sender..slots).step_by(SENDERS) {
-                    let item = user.message(&process, &[("Action", "Work")], b"some data");
-                    let sent = client.post(format!("{url}/su")).body(item.bytes().to_vec()).send().await;
-                    assert!(sent.is_ok_and(|answer| answer.status() == 201), "a message was refused");
-                }
-            })
-        })
-        .collect();
-    for sender in senders {
-        sender.await.expect("a sender ends");
-    }
+    let load = Load { messages: slots, senders: SENDERS, rate: None, action: "Work", data: b"some data".to_vec() };
+    load.send(&user, &scheduler, &process).await;
     println!("{slots} messages have their slots after {:.1} s", began.elapsed().as_secs_f64());
     let tip = slots as u64 + 1;
     for node in &computers {
@@ -113,12 +94,4 @@ async fn attests(node: &TestNode, process: &str, tip: u64, began: Instant) -> Du
     })
     .await;
     began.elapsed()
-}
-
-async fn until(what: &str, mut ready: impl AsyncFnMut() -> bool) {
-    let began = Instant::now();
-    while !ready().await {
-        assert!(began.elapsed() < LIMIT, "waited in vain: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
 }

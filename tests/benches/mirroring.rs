@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ao_tests::arweave::WALLET;
+use ao_tests::load::{LIMIT, Load};
 use ao_tests::nodes::{Setup, TestNode, User, memory, program};
 use serde_json::Value;
 
@@ -22,8 +23,6 @@ const SLOTS: usize = 100_000;
 const BYTES: usize = 100;
 /// Requests under way at once.
 const SENDERS: usize = 32;
-/// Longest wait for one thing.
-const LIMIT: Duration = Duration::from_secs(30 * 60);
 
 fn main() {
     let mut numbers = std::env::args().skip(1).filter_map(|argument| argument.parse().ok());
@@ -38,22 +37,8 @@ async fn run(slots: usize, bytes: usize) {
     let scheduler = TestNode::start_in("su", None, &[], setup());
     let user = Arc::new(User::default());
     let process = user.spawn_at(&scheduler).await.expect("a process");
-    let senders: Vec<_> = (0..SENDERS)
-        .map(|sender| {
-            let (user, process, url) = (user.clone(), process.clone(), scheduler.url.clone());
-            tokio::spawn(async move {
-                let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-                for _ in (sender..slots).step_by(SENDERS) {
-                    let item = user.message(&process, &[("Action", "Test")], &vec![b'x'; bytes]);
-                    let sent = client.post(format!("{url}/su")).body(item.bytes().to_vec()).send().await;
-                    assert!(sent.is_ok_and(|answer| answer.status() == 201), "a message was refused");
-                }
-            })
-        })
-        .collect();
-    for sender in senders {
-        sender.await.expect("a sender ends");
-    }
+    let load = Load { messages: slots, senders: SENDERS, rate: None, action: "Test", data: vec![b'x'; bytes] };
+    load.send(&user, &scheduler, &process).await;
     let address = scheduler.address.clone();
     drop(scheduler);
     // All of it waits when the mirror starts.

@@ -12,14 +12,13 @@ use std::time::{Duration, Instant};
 
 use ao_node::arweave::Gateway;
 use ao_tests::arweave::{Lines, post_with_data};
+use ao_tests::load::LIMIT;
 use ao_tests::nodes::{TestNode, User, memory};
 
 /// Bytes of the data when nothing is said.
 const BYTES: u64 = 1_000_000_000;
 /// Bytes that the process reads at a time.
 const PART: u64 = 1 << 20;
-/// Longest wait for one thing.
-const LIMIT: Duration = Duration::from_secs(20 * 60);
 
 fn main() {
     let bytes = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(BYTES);

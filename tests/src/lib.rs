@@ -2,6 +2,8 @@
 
 pub mod arweave;
 pub mod lab;
+pub mod liar;
+pub mod load;
 pub mod nodes;
 pub mod sim;
 pub mod tidy;

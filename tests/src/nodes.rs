@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use ao_protocol::item::{ItemBuilder, VerifiedItem};
-use ao_protocol::network::Network;
 use ao_protocol::wallet::Wallet;
+use ao_testnet::reserved_port::ReservedPort;
 use rand::Rng;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -106,6 +106,8 @@ pub struct TestNode {
     join: Option<String>,
     more: Vec<String>,
     child: Option<Child>,
+    /// Those of its addresses, where they are of this machine.
+    _ports: Vec<ReservedPort>,
     /// Where it serves HTTP; the same after a restart.
     pub url: String,
     /// One of its multiaddrs; the same after a restart.
@@ -128,15 +130,20 @@ impl TestNode {
     /// The same in a place of its own.
     pub fn start_in(role: &str, join: Option<&str>, more: &[&str], setup: Setup) -> TestNode {
         let host = setup.host.clone().unwrap_or_else(|| "127.0.0.1".to_string());
+        // What runs elsewhere shares its ports with nobody.
+        let reserve = || ReservedPort::new().unwrap_or_else(|cause| panic!("no port is free: {cause}"));
+        let ports: Vec<ReservedPort> = (0..if setup.host.is_none() { 2 } else { 0 }).map(|_| reserve()).collect();
+        let port = |place: usize| ports.get(place).and_then(|port| port.number().ok()).unwrap_or(0);
         let mut node = TestNode {
             folder: tempfile::tempdir().unwrap_or_else(|cause| panic!("no folder: {cause}")),
             role: role.to_string(),
             join: join.map(str::to_string),
             more: more.iter().map(|argument| argument.to_string()).collect(),
             child: None,
-            url: format!("http://{host}:0"),
-            multiaddr: format!("/ip4/{host}/tcp/0"),
+            url: format!("http://{host}:{}", port(0)),
+            multiaddr: format!("/ip4/{host}/tcp/{}", port(1)),
             address: String::new(),
+            _ports: ports,
             setup,
         };
         node.run().unwrap_or_else(|cause| panic!("a {role} node does not start: {cause:#}"));
@@ -280,33 +287,6 @@ impl Drop for TestNode {
         if std::thread::panicking() {
             eprintln!("--- log of the {} node at {}\n{}", self.role, self.url, self.log());
         }
-    }
-}
-
-/// A compute unit that lies, in an open network, until it is dropped.
-pub struct Liar(Child);
-
-impl Liar {
-    /// Starts one that lies in this way, as `ao-byzantine-cu --lie` names it.
-    pub fn start(lie: &str, data: &Path, join: &str) -> Liar {
-        Liar::run(lie, data, join).unwrap_or_else(|cause| panic!("a liar does not start: {cause:#}"))
-    }
-
-    fn run(lie: &str, data: &Path, join: &str) -> Result<Liar> {
-        std::fs::create_dir_all(data.join(lie))?;
-        // That of a node which joins nobody.
-        let network = data.join("network.json");
-        std::fs::write(&network, Network::open("local").to_json())?;
-        let mut command = Command::new(program().with_file_name("ao-byzantine-cu"));
-        command.args(["--lie", lie, "--join", join, "--network"]).arg(&network).arg("--data").arg(data.join(lie));
-        Ok(Liar(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?))
-    }
-}
-
-impl Drop for Liar {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 

@@ -14,7 +14,8 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ao_tests::arweave::{alone, landed, mirror_arguments, outcome_chain, restore};
-use ao_tests::nodes::{Liar, TestNode, wait_for_async};
+use ao_tests::liar::Liar;
+use ao_tests::nodes::{TestNode, wait_for_async};
 use rand::Rng;
 use serde_json::{Value, json};
 

@@ -5,7 +5,8 @@ use ao_node::arweave::Gateway;
 use ao_protocol::item::ItemBuilder;
 use ao_protocol::mirror::checkpoint::LOG_CHECKPOINT;
 use ao_tests::arweave::{alone, landed, mirror_arguments, outcome_chain, restore};
-use ao_tests::nodes::{Liar, TestNode, User, wait_for_async};
+use ao_tests::liar::Liar;
+use ao_tests::nodes::{TestNode, User, wait_for_async};
 use serde_json::Value;
 
 /// Messages of a process: enough that evaluating all of them is what a late unit is spared.
