@@ -136,12 +136,6 @@ async fn a_log_is_rebuilt_from_the_gateway_alone_and_forgeries_are_refused() {
     })
     .await;
     let folder = tempfile::tempdir().unwrap();
-    // Interrupted, it goes on where it was.
-    let mut interrupted = restore_command(&gateway.url, &["--scheduler", &address], folder.path());
-    let mut interrupted = interrupted.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    tokio::time::sleep(Duration::from_millis(40)).await;
-    interrupted.kill().unwrap();
-    interrupted.wait().unwrap();
     let report = restore(&gateway.url, &["--scheduler", &address], folder.path());
     let refused: Vec<&str> =
         report["refused"].as_array().unwrap().iter().filter_map(|refusal| refusal["id"].as_str()).collect();
@@ -234,22 +228,27 @@ struct Faulty {
     behind: String,
     fault: Arc<Mutex<Fault>>,
     asked: Arc<AtomicUsize>,
+    /// How often data was asked for.
+    read: Arc<AtomicUsize>,
 }
 
-/// Stands between a mirror and its gateway; says where it is.
-async fn faulty(behind: &str) -> (String, Arc<Mutex<Fault>>) {
-    let fault = Arc::new(Mutex::new(Fault::None));
-    let state = Faulty { behind: behind.to_string(), fault: fault.clone(), asked: Arc::default() };
+/// Stands between a mirror and its gateway; says where it is, and how often data was asked for.
+async fn faulty(behind: &str) -> (String, Arc<Mutex<Fault>>, Arc<AtomicUsize>) {
+    let (fault, read) = (Arc::new(Mutex::new(Fault::None)), Arc::new(AtomicUsize::new(0)));
+    let state = Faulty { behind: behind.to_string(), fault: fault.clone(), asked: Arc::default(), read: read.clone() };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let router = Router::new().fallback(pass).with_state(state);
     tokio::spawn(async move { axum::serve(listener, router).await });
-    (url, fault)
+    (url, fault, read)
 }
 
 async fn pass(State(state): State<Faulty>, request: Request<Body>) -> Response {
     let fault = *state.fault.lock().unwrap();
     let path = request.uri().path_and_query().unwrap().to_string();
+    if path.starts_with("/raw") {
+        state.read.fetch_add(1, Ordering::SeqCst);
+    }
     match fault {
         Fault::Garbage => return "<html>welcome".into_response(),
         Fault::Refusing => return (axum::http::StatusCode::SERVICE_UNAVAILABLE, "too many requests").into_response(),
@@ -288,13 +287,13 @@ async fn pass(State(state): State<Faulty>, request: Request<Body>) -> Response {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_a_gateway_does_nothing_is_lost_and_it_is_said_what_is_wrong() {
     let mut gateway = TestNode::start_with("none", None, &["--dev-chain"]);
-    let (url, fault) = faulty(&gateway.url).await;
+    let (url, fault, read) = faulty(&gateway.url).await;
     let scheduler = mirroring(&gateway.multiaddr, &url, "6000");
     let user = User::default();
     let process = user.spawn_at(&scheduler).await.unwrap();
     let mut sent = 1;
     let mut send = async || {
-        for _ in 0..20 {
+        for _ in 0..10 {
             let item = user.message(&process, &[("Action", "Test")], &[b'x'; 400]);
             assert_eq!(scheduler.post("/su", item.bytes().to_vec()).await.unwrap().0, 201);
             sent += 1;
@@ -336,6 +335,22 @@ async fn whatever_a_gateway_does_nothing_is_lost_and_it_is_said_what_is_wrong() 
     let folder = tempfile::tempdir().unwrap();
     let report = restore(&url, &["--process", &process], folder.path());
     assert_eq!((&report["processes"][&process], &report["refused"]), (&json!(all - 1), &json!([])));
+    // Killed in the middle, it goes on where it was: what was taken in is not fetched again.
+    let folder = tempfile::tempdir().unwrap();
+    read.store(0, Ordering::SeqCst);
+    let mut interrupted = restore_command(&url, &["--process", &process], folder.path());
+    let mut interrupted = interrupted.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let middle = report["bundles"].as_u64().unwrap() as usize / 2;
+    wait_for_async("it is in the middle", async || (read.load(Ordering::SeqCst) >= middle).then_some(())).await;
+    interrupted.kill().unwrap();
+    interrupted.wait().unwrap();
+    *fault.lock().unwrap() = Fault::None;
+    let fetched = read.swap(0, Ordering::SeqCst);
+    let report = restore(&url, &["--process", &process], folder.path());
+    assert_eq!(report["processes"][&process], all - 1);
+    // Two are on their way at once, and one may not have been taken in.
+    let most = report["bundles"].as_u64().unwrap() as usize - (fetched - 3);
+    assert!((1..=most).contains(&read.load(Ordering::SeqCst)), "{fetched}, then {read:?}: {report:#}");
     // One that is busy now and then is asked again.
     *fault.lock().unwrap() = Fault::Throttling;
     let folder = tempfile::tempdir().unwrap();
@@ -432,7 +447,7 @@ async fn all_are(scheduler: &TestNode, state: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_fork_dropped_is_posted_again_and_what_is_too_old_is_signed_anew() {
     let gateway = TestNode::start_with("none", None, &["--dev-chain"]);
-    let (url, fault) = faulty(&gateway.url).await;
+    let (url, fault, _) = faulty(&gateway.url).await;
     let scheduler = mirroring(&gateway.multiaddr, &url, "6000");
     let user = User::default();
     let process = user.spawn_at(&scheduler).await.unwrap();
