@@ -39,6 +39,8 @@ mod tests {
         let port = ReservedPort::new().unwrap();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.number().unwrap()));
         for _ in 0..3 {
+            // Nobody listens, and yet it is taken: as it is for whoever asks for any port.
+            assert!(TcpSocket::new_v4().unwrap().bind(address).is_err());
             let listener = TcpListener::bind(address).unwrap();
             let client = TcpStream::connect(address).unwrap();
             let (server, _) = listener.accept().unwrap();

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use anyhow::{Context, Result};
 use ao_node::arweave::{Gateway, Status};
+use ao_protocol::mirror::{LOG_BUNDLE, claimed_slots};
 use ao_protocol::transaction::{Transaction, TransactionBuilder, chunks};
 use ao_protocol::wallet::Wallet;
 use serde_json::Value;
@@ -61,6 +63,27 @@ pub async fn landed(node: &TestNode, slots: u64) {
         }
     }
     panic!("waited in vain for {slots} slots on Arweave: {seen:#}");
+}
+
+/// In how many transactions each slot of a process is, and how many transactions there are.
+/// Fails when the gateway can't say, or has slots that are not there.
+pub async fn held(gateway: &str, process: &str, slots: usize) -> Result<(Vec<usize>, usize)> {
+    let (client, mut held) = (Gateway::new(gateway)?, vec![0; slots]);
+    let (mut transactions, mut after) = (0, None);
+    loop {
+        let page = client.find(&[("Type", LOG_BUNDLE), ("Process", process)], after.as_deref()).await?;
+        for found in page.found {
+            let (first, last) = claimed_slots(&found.tags, &process.parse()?).context("no slots are claimed")?;
+            for times in held.get_mut(first as usize..=last as usize).context("slots that are not there")? {
+                *times += 1;
+            }
+            transactions += 1;
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok((held, transactions));
+        }
+    }
 }
 
 /// The command that restores into a folder: `which` is `--process ID` or `--scheduler ADDRESS`.

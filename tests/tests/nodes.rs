@@ -21,6 +21,8 @@ mod crashes;
 mod cron;
 #[path = "nodes/fairness.rs"]
 mod fairness;
+#[path = "nodes/faulty_gateway.rs"]
+mod faulty_gateway;
 #[path = "nodes/gateway.rs"]
 mod gateway;
 #[path = "nodes/hostile.rs"]
@@ -47,5 +49,7 @@ mod permaweb;
 mod recover;
 #[path = "nodes/restart.rs"]
 mod restart;
+#[path = "nodes/simple_gateway.rs"]
+mod simple_gateway;
 #[path = "nodes/trace.rs"]
 mod trace;

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::outbox::{self, OutboxError, Sender};
+use super::outbox::{self, OutboxError, Sender, Source};
 use crate::id::Id;
 use crate::item::ItemBuilder;
 use crate::log::{Delivery, DeliveryState, Log, LogError};
 use crate::origin::{DeliveryId, Origin, OutboxKind};
 use crate::outcome::{MAX_OUTBOX_ENTRIES, OutboxEntry, Outcome};
 use crate::process::Process;
+use crate::wallet::Signer;
 use crate::wire::ItemBytes;
 
 /// An outbox entry and one of its receivers.
@@ -40,7 +41,7 @@ pub(super) fn deliveries(
     for draft in drafts(sender.source.process, sender.source.entry.slot(), outcome) {
         let scheduled = log.scheduled(&draft.id, &sent_by)?;
         if let (Part::Spawn(spawn, position), Some(child)) = (&draft.part, scheduled) {
-            let notice = spawned_notice(sender, spawn, *position, &child.process);
+            let notice = notice_of(sender, spawn, *position, &child.process);
             if !ids.contains(&notice.id) && log.scheduled(&notice.id, &sent_by)?.is_none() {
                 deliveries.push(notice);
             }
@@ -122,8 +123,23 @@ pub fn trace<'a>(
     Ok(traced)
 }
 
-/// The notice to the parent that its spawn became `child`.
-pub(super) fn spawned_notice(sender: &Sender<'_>, spawn: &OutboxEntry, position: usize, child: &Id) -> Delivery {
+/// The notice to its parent that a spawn became `child`; none where the log does not have the spawn.
+pub(super) fn spawned_notice(
+    log: &dyn Log,
+    spawn: &DeliveryId,
+    child: &Id,
+    signer: &dyn Signer,
+) -> Result<Option<Delivery>, LogError> {
+    let Origin { process: parent, slot, index } = spawn.origin;
+    let (Some(entry), Some(process)) = (log.entry(&parent, slot)?, log.process(&parent)?) else { return Ok(None) };
+    let position = index.position as usize;
+    let record = log.outcome(&parent, slot)?;
+    let sent = record.as_ref().and_then(|record| record.outcome.spawns.get(position));
+    let sender = Sender { source: Source { process: &process, entry: &entry }, signer };
+    Ok(sent.map(|sent| notice_of(&sender, sent, position, child)))
+}
+
+fn notice_of(sender: &Sender<'_>, spawn: &OutboxEntry, position: usize, child: &Id) -> Delivery {
     let id = notice_id(sender.source.process, sender.source.entry.slot(), position);
     with_item(id, sender, sender.source.spawned(spawn, child, &id.origin))
 }

@@ -4,8 +4,8 @@
 //! from there, so after a failed commit or a restart a new value takes over. Call order for a driver:
 //!
 //! 1. [`Messenger::wake`] for every process at start and whenever an outcome was recorded, or attested where the
-//!    process asks for a quorum; [`Messenger::revive`] for
-//!    every target that is waited for at start, and whenever a process appears.
+//!    process asks for a quorum; [`Messenger::revive`] for every target that is waited for at start, and whenever a
+//!    process appears.
 //! 2. [`Messenger::expand`] → commit the batch synced. Only then
 //! 3. [`Messenger::submissions`] → submit each; answer each with [`Messenger::on_receipts`] (commit what it returns) or
 //!    [`Messenger::on_failure`].
@@ -295,9 +295,14 @@ impl Messenger {
             };
             settled += 1;
             let Some(id) = self.lanes.get_mut(&submit.lane).and_then(Lane::pop) else { break };
+            // The parent of a spawn hears which process it became.
             if let (OutboxKind::Spawn, DeliveryState::Scheduled(Place { process, .. })) = (id.origin.index.kind, &state)
+                && let Some(notice) = expansion::spawned_notice(log, &id, process, signer)?
             {
-                self.notify_parent(log, &id, process, signer, &mut batch)?;
+                if notice.state == DeliveryState::Pending {
+                    self.enqueue(notice.id);
+                }
+                batch.push(Write::Delivery(Box::new(notice)));
             }
             self.close(log, &id, state, parked, &mut batch)?;
         }
@@ -335,32 +340,6 @@ impl Messenger {
             }
             self.awake.insert(key.source);
         }
-    }
-
-    /// A spawn got its slot: the parent hears which process it became.
-    fn notify_parent(
-        &mut self,
-        log: &dyn Log,
-        spawn: &DeliveryId,
-        child: &Id,
-        signer: &dyn Signer,
-        batch: &mut Batch,
-    ) -> Result<(), LogError> {
-        let origin = spawn.origin;
-        let (Some(entry), Some(process)) = (log.entry(&origin.process, origin.slot)?, log.process(&origin.process)?)
-        else {
-            return Ok(());
-        };
-        let Some(record) = log.outcome(&origin.process, origin.slot)? else { return Ok(()) };
-        let position = origin.index.position as usize;
-        let Some(sent) = record.outcome.spawns.get(position) else { return Ok(()) };
-        let sender = Sender { source: Source { process: &process, entry: &entry }, signer };
-        let notice = expansion::spawned_notice(&sender, sent, position, child);
-        if notice.state == DeliveryState::Pending {
-            self.enqueue(notice.id);
-        }
-        batch.push(Write::Delivery(Box::new(notice)));
-        Ok(())
     }
 
     fn close(

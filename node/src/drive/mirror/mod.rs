@@ -118,12 +118,17 @@ impl Settings {
         }
         let (last_tx, reward) = (terms.anchor, terms.price);
         let builder = TransactionBuilder { last_tx, tags, reward, ..TransactionBuilder::default() };
-        loop {
-            let signed = builder.clone().sign(data, &self.wallet).map_err(|cause| failed(&cause))?;
-            // Another signature has another salt, and so another id.
-            if !signed.id.to_string().starts_with(LOST_ON_ARLOCAL) {
-                return Ok(Carrier::Transaction(Box::new(Transaction { data: Vec::new(), ..signed })));
-            }
+        let signed = sign_findable(|| builder.clone().sign(data, &self.wallet)).map_err(|cause| failed(&cause))?;
+        Ok(Carrier::Transaction(Box::new(Transaction { data: Vec::new(), ..signed })))
+    }
+}
+
+/// Signs until gateways can look up what was signed: every signature has a salt of its own, and so gives another id.
+fn sign_findable<E>(mut sign: impl FnMut() -> Result<Transaction, E>) -> Result<Transaction, E> {
+    loop {
+        let signed = sign()?;
+        if !signed.id.to_string().starts_with(LOST_ON_ARLOCAL) {
+            return Ok(signed);
         }
     }
 }
@@ -359,5 +364,21 @@ impl From<GatewayError> for Failure {
 impl From<LogError> for Failure {
     fn from(cause: LogError) -> Failure {
         Failure::Log(cause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_arlocal_would_not_find_is_signed_again() {
+        let wallet = Wallet::from_jwk(include_str!("../../../../testnet/dev-wallet.json")).unwrap();
+        let signed = TransactionBuilder::default().sign(b"", &wallet).unwrap();
+        let id = |begin: &str| format!("{begin:A<43}").parse().unwrap();
+        let mut ids = ["tx", "txt", "Tx", "A"].map(id).into_iter();
+        let found = sign_findable(|| ids.next().map(|id| Transaction { id, ..signed.clone() }).ok_or(()));
+        assert_eq!((found.unwrap().id, ids.len()), (id("Tx"), 1));
+        assert!(sign_findable(|| Err(())).is_err());
     }
 }
