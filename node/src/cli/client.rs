@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use ao_protocol::id::Id;
+use ao_protocol::id::{Address, Id};
 use ao_protocol::item::{ItemBuilder, VerifiedItem};
 use ao_protocol::wallet::Wallet;
 use rand::Rng;
@@ -164,5 +164,10 @@ pub(crate) fn tag(text: &str) -> Result<(String, String), String> {
 
 /// Reads a process or message id.
 pub(crate) fn id(text: &str) -> Result<Id, String> {
+    text.trim().parse().map_err(|cause: ao_protocol::id::IdError| cause.to_string())
+}
+
+/// Reads the address of a unit.
+pub(crate) fn address(text: &str) -> Result<Address, String> {
     text.trim().parse().map_err(|cause: ao_protocol::id::IdError| cause.to_string())
 }

@@ -133,9 +133,11 @@ pub fn run() -> ExitCode {
 }
 
 /// An argument as clap takes it: one id in 64 begins with a dash and would be read as flags, and so would a dead letter
-/// that begins with one. A blank before it makes it a value; ids are parsed without blanks around them.
+/// that begins with one, or `PROCESS=SLOT`. A blank before it makes it a value; ids are parsed without blanks around
+/// them.
 fn shielded(argument: OsString) -> OsString {
-    let is_id = |text: &str| text.parse::<Id>().is_ok() || text.parse::<DeliveryId>().is_ok();
+    let begins_with_id = |text: &str| text.split('=').next().is_some_and(|id| id.parse::<Id>().is_ok());
+    let is_id = |text: &str| begins_with_id(text) || text.parse::<DeliveryId>().is_ok();
     match argument.to_str() {
         Some(text) if text.starts_with('-') && is_id(text) => format!(" {text}").into(),
         _ => argument,
@@ -182,6 +184,12 @@ mod tests {
             &["ao-node", "eval", id, "-- a comment"],
             &["ao-node", "send", id, "data", "--action", "x"],
             &["ao-node", "spawn", "--scheduler", id, "--module", id],
+            &["ao-node", "console", id, "--scheduler", id],
+            &["ao-node", "resume", id, "--branch", id, "--scheduler", id],
+            &["ao-node", "restore", "--arweave", "http://localhost", "--scheduler", id],
+            &["ao-node", "restore", "--arweave", "http://localhost", "--process", id],
+            &["ao-node", "trace", id, "--process", id],
+            &["ao-node", "start", "--accept-tip", &format!("{id}=5")],
             &["ao-node", "dead-letters", "--redrive", &format!("{id}/3/m0/{id}")],
         ] {
             let read = read(arguments);

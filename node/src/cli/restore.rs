@@ -11,7 +11,7 @@ use ao_protocol::id::{Address, Id};
 use clap::Args;
 use serde_json::json;
 
-use super::client::id;
+use super::client::{address, id};
 use super::mirroring::gateway;
 use super::output;
 use crate::arweave::Gateway;
@@ -40,7 +40,7 @@ pub(super) struct Restore {
     #[arg(long, value_parser = id, conflicts_with = "scheduler", required_unless_present = "scheduler")]
     process: Option<Id>,
     /// All processes of a scheduler
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     scheduler: Option<Address>,
     /// Folder for the log; that of a node which does not run
     #[arg(long, value_name = "DIR", default_value = "ao-data")]

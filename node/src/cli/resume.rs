@@ -13,7 +13,7 @@ use clap::Args;
 use rand::Rng;
 use serde_json::Value;
 
-use super::client::{Client, id};
+use super::client::{Client, address, id};
 use super::{Remote, Signing, output};
 
 const EXAMPLES: &str = "\
@@ -53,10 +53,6 @@ pub(super) struct Resume {
     signing: Signing,
     #[command(flatten)]
     remote: Remote,
-}
-
-fn address(text: &str) -> Result<Address, String> {
-    text.trim().parse().map_err(|cause: ao_protocol::id::IdError| cause.to_string())
 }
 
 fn text<'a>(value: &'a Value, name: &str) -> &'a str {

@@ -8,7 +8,7 @@ use ao_protocol::wallet::Wallet;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::client::{Client, id, new_item, tag};
+use super::client::{Client, address, id, new_item, tag};
 use super::{Remote, Signing, output};
 
 const EXAMPLES: &str = "\
@@ -29,7 +29,7 @@ pub(super) struct Spawn {
     #[arg(long, value_parser = id)]
     module: Option<Id>,
     /// Address of its scheduler. Without it: the first that the network names or that announced itself
-    #[arg(long, value_name = "ADDRESS", value_parser = parse_address)]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     scheduler: Option<Address>,
     /// Further tags
     #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = tag)]
@@ -41,10 +41,6 @@ pub(super) struct Spawn {
     signing: Signing,
     #[command(flatten)]
     remote: Remote,
-}
-
-pub(crate) fn parse_address(text: &str) -> Result<Address, String> {
-    text.trim().parse().map_err(|cause: ao_protocol::id::IdError| cause.to_string())
 }
 
 impl Spawn {

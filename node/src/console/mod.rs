@@ -24,8 +24,7 @@ use anyhow::{Context, Result};
 use ao_protocol::id::{Address, Id};
 use clap::Args;
 
-use crate::cli::client::{Client, id, tag};
-use crate::cli::spawn::parse_address;
+use crate::cli::client::{Client, address, id, tag};
 use crate::cli::{Remote, Signing, output};
 use commands::{Command, Next};
 use session::Session;
@@ -65,7 +64,7 @@ pub(crate) struct Console {
     #[arg(long, value_parser = id)]
     module: Option<Id>,
     /// Address of its scheduler, if it is spawned
-    #[arg(long, value_name = "ADDRESS", value_parser = parse_address)]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     scheduler: Option<Address>,
     /// A file with its data, if it is spawned; with --tag On-Boot=Data it is Lua that runs at once
     #[arg(long, value_name = "FILE")]
